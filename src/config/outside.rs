@@ -76,13 +76,13 @@ impl Outside {
         }
     }
 
-    /// Whether a word names something in the working directory, which is this process's too.
+    /// Whether a relative path names something in the working directory, which is this process's too.
     fn is_file(word: &str) -> bool {
         let path = Path::new(word);
         let has_parent = path
             .parent()
             .is_some_and(|parent| parent != Path::new("") && parent.is_dir());
-        !word.starts_with('-') && (has_parent || path.symlink_metadata().is_ok())
+        !word.starts_with(['-', '/']) && (has_parent || path.symlink_metadata().is_ok())
     }
 
     /// The number of a process that a command names.

@@ -1,8 +1,8 @@
 //! A SQLite file that does not exist, although the service has had tasks, or probably has: its volume is
 //! not mounted, the file or its folder was moved, or the configuration names another place.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use crate::config::{
     DatabaseTarget, Environment, Meant, Remedy, Source, SqliteTarget, begin_anew, find_loss,
@@ -31,7 +31,8 @@ enum Why {
 impl MissingFile {
     /// `None` where a file is there, or what is beside it says more.
     pub(crate) fn find(source: &Source, file: &SqliteTarget) -> Option<Self> {
-        if file.path.symlink_metadata().is_ok() {
+        let found = file.path.symlink_metadata();
+        if !found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return None;
         }
         let env_file = source.file();

@@ -126,7 +126,7 @@ async fn commands_for_a_console_that_is_closed() {
             "admin_users = operator\nauth_file = {}\nunix_socket_dir = {directory}",
             users.display()
         );
-        let line = format!("{name} password={password}");
+        let line = format!("{name} user={user} password={password}");
         let mut pooler = closed(&behind, &line, &more);
         let operator = pooler.url.replace(&format!("//{user}:"), "//operator:");
         let operator = operator.replace(&format!("/{name}"), "/pgbouncer");

@@ -44,11 +44,7 @@ async fn servers_with_one_database() {
     scene.set("DB_POOLER", "transaction");
     scene.proves(&TWO_SERVERS).await;
     let report = scene.doctor(TWO_SERVERS.check);
-    report.says(
-        TWO_SERVERS.check,
-        "fail",
-        "correct host= and port= of the line todo",
-    );
+    report.says(TWO_SERVERS.check, "fail", "correct host= and port= of");
     drop(pooler);
     let pooler = PgBouncer::configured(&right, "todo", "");
     scene.set("DATABASE_URL", &pooler.url);

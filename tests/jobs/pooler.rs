@@ -26,19 +26,26 @@ struct Client {
 impl Client {
     async fn call(&self, method: &str, path: &str, body: Option<Value>, expected: u16) -> Value {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self
-            .http
-            .request(method.clone(), format!("{}{path}", self.base))
-            .bearer_auth(SERVICE_TOKEN)
-            .header("X-User-ID", &self.user);
-        if let Some(body) = body {
-            request = request.json(&body);
+        loop {
+            let mut request = self
+                .http
+                .request(method.clone(), format!("{}{path}", self.base))
+                .bearer_auth(SERVICE_TOKEN)
+                .header("X-User-ID", &self.user);
+            if let Some(body) = &body {
+                request = request.json(body);
+            }
+            let response = request.send().await.unwrap();
+            let status = response.status().as_u16();
+            let text = response.text().await.unwrap();
+            // Where the machine is slow, what would wait too long is refused, and asked again.
+            if text.contains("The service is overloaded at the moment") {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            assert_eq!(status, expected, "{method} {path}: {text}");
+            return serde_json::from_str(&text).unwrap_or_default();
         }
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let text = response.text().await.unwrap();
-        assert_eq!(status, expected, "{method} {path}: {text}");
-        serde_json::from_str(&text).unwrap_or_default()
     }
 
     async fn everything(&self) {

@@ -39,7 +39,11 @@ impl Remedy {
                 }
                 Step::Note(text) if text == ALSO_WHERE_IT_IS_SET => {}
                 Step::Note(text) => {
-                    is_changed |= !can_edit && text.contains("todoctl config ");
+                    is_changed |= !can_edit
+                        && text
+                            .split("todoctl ")
+                            .skip(1)
+                            .any(|rest| rest.starts_with("config "));
                     steps.push(Step::Note(noted(&text, place, can_edit)));
                 }
                 step => steps.push(step),
@@ -71,11 +75,11 @@ fn edits(command: &str) -> bool {
 fn by_hand(line: &str, place: &DaemonPlace) -> String {
     let environment = place.environment();
     for (command, what) in [
-        ("todoctl config set ", "set in"),
-        ("todoctl config unset ", "remove from"),
-        ("todoctl config respell ", "correct in"),
+        ("config set ", "set in"),
+        ("config unset ", "remove from"),
+        ("config respell ", "correct in"),
     ] {
-        if let Some(variables) = line.strip_prefix(command) {
+        if let Some(variables) = of_program(line).and_then(|rest| rest.strip_prefix(command)) {
             return format!("{what} {environment}: {variables}");
         }
     }

@@ -62,7 +62,10 @@ pub(super) async fn explained(
         "pgbouncer.login" => refused::by_pooler(&pooler, server).await,
         "pgbouncer.no-database" => refused::without_line(&pooler, server).await,
         "postgres.system-user" => Some(system_user_behind(&pooler, server)),
-        id if REFUSALS.contains(&id) => Some(refused_behind(&pooler, server)),
+        id if REFUSALS.contains(&id) => Some(
+            refused::with_old_secret(&pooler, server)
+                .unwrap_or_else(|| refused_behind(&pooler, server)),
+        ),
         "postgres.no-database" => other_database(&pooler, server, &verdict.detail).await,
         "" | "network.timeout" | "network.silent" | "pgbouncer.query-wait" => {
             without_server(&pooler, server, true).await
@@ -216,7 +219,7 @@ fn lends_nothing(
     let (why, more) = if may_be_paused {
         (
             "it is paused, does not reach PostgreSQL, or all connections are in use",
-            "paused has 1 in the line of the database where it is, and RESUME ends that",
+            "paused has 1 in the line of the database where it is, and RESUME ends that; where cl_waiting is above 0 and sv_idle is 0, raise default_pool_size, then RELOAD",
         )
     } else {
         (

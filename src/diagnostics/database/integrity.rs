@@ -61,15 +61,23 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
     }
     let read = async {
         let mut connection = FileConnection::open(file, UNUSED_LOG).await.ok()?;
-        let lines = connection.integrity().await.ok();
+        let read = connection.integrity().await;
         connection.close().await;
-        lines
+        // Whatever else is wrong, such as a schema that needs another program, the log is the file's own.
+        Some(match read {
+            Ok(lines) => {
+                let mut lines = lines.iter().flat_map(|text| text.lines());
+                lines.any(|line| line.starts_with("Tree "))
+            }
+            Err(error) => known_message(&error).is_some_and(KnownMessage::is_of_pages),
+        })
     };
-    match tokio::time::timeout(UNUSED_LOG, read).await {
-        Ok(Some(lines)) if lines == ["ok"] => None,
-        Ok(_) => log_of_another(file, UNUSED_LOG).await,
-        // A large file is read later, by the check of its integrity.
-        Err(_) => None,
+    // A large file is read later, by the check of its integrity.
+    let is_damaged = tokio::time::timeout(UNUSED_LOG, read).await.ok()??;
+    if is_damaged {
+        log_of_another(file, UNUSED_LOG).await
+    } else {
+        None
     }
 }
 

@@ -91,17 +91,25 @@ pub(super) async fn cannot_look_up(
     }
 }
 
-/// Whether `auth_query` finds the user; `None` if it takes too long.
+/// Whether `auth_query` finds the user; `None` if it takes too long. It changes nothing, whatever the
+/// operator has written there.
 async fn look_up(
     session: &mut ServerConnection,
     files: &PoolerFiles,
     server: &PostgresTarget,
 ) -> Option<Result<bool, String>> {
     let query = files.setting("auth_query").unwrap_or(QUERY).to_owned();
-    let asked = sqlx::query(AssertSqlSafe(query))
-        .bind(&server.user)
-        .persistent(false)
-        .fetch_optional(session.session());
+    let asked = async {
+        let session = session.session();
+        sqlx::raw_sql("BEGIN READ ONLY")
+            .execute(&mut *session)
+            .await?;
+        sqlx::query(AssertSqlSafe(query))
+            .bind(&server.user)
+            .persistent(false)
+            .fetch_optional(session)
+            .await
+    };
     let found = timeout(LOGIN, asked).await.ok()?;
     Some(found.map(|row| row.is_some()).map_err(|error| match error {
         sqlx::Error::Database(fault) => fault.message().to_owned(),

@@ -123,6 +123,15 @@ const LIMITS: [&str; 3] = [
     "max_db_client_connections",
 ];
 
+/// PostgreSQL refuses what the `auth_file` has for the user, as after the password was set again.
+pub(super) fn with_old_secret(
+    pooler: &PgBouncer,
+    server: &PostgresTarget,
+) -> Option<(String, Remedy)> {
+    let is_other = !Configuration::of(pooler, server).stored(server).is_empty();
+    is_other.then(|| with_hash(pooler, server)).flatten()
+}
+
 /// PgBouncer has a password in a form with which it cannot log in at the server.
 pub(super) fn with_hash(pooler: &PgBouncer, server: &PostgresTarget) -> Option<(String, Remedy)> {
     let behind = Behind::of(pooler, server)?;

@@ -23,6 +23,7 @@ pub(super) struct Cause {
 /// What an error begins with where a right is missing.
 const DENIED: &str = "permission denied for ";
 
+const TABLES: &str = "database.tables";
 const ROLE: &str = "database.role";
 const ROW_SECURITY: &str = "database.row_security";
 const TRIGGERS: &str = "database.triggers";
@@ -186,6 +187,9 @@ pub(in crate::diagnostics::database) async fn verdict_of(
 ) -> Option<Verdict> {
     if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
         return Some(role::role(context, Server { config, target }, limit).await);
+    }
+    if let (TABLES, DatabaseTarget::Postgres(target)) = (id, &config.target) {
+        return Some(schema::tables(context, Server { config, target }, limit).await);
     }
     if let (SEARCH, DatabaseTarget::Sqlite(_)) = (id, &config.target) {
         return Some(search::search(context, config, limit).await);
