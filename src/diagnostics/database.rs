@@ -26,6 +26,7 @@ pub(super) mod migrations;
 mod modes;
 mod network;
 mod old_key;
+mod other_log;
 mod other_names;
 mod other_port;
 mod other_way;
@@ -53,7 +54,7 @@ pub(super) mod work;
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
-pub(crate) use integrity::refuse_log_of_another;
+pub(crate) use other_log::refuse_log_of_another;
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
 pub(super) use unexplained::{lacking, with_cause};
 

@@ -230,7 +230,7 @@ async fn what_was_stored_since_the_start() {
     let _others = renamed_away(&scene).await;
     let said = scene.start_fails().unwrap();
     assert!(
-        said.contains("had tasks when this service was started last"),
+        said.contains("had tasks when they were counted last"),
         "{said}"
     );
     withholds(&scene, "2 tasks");

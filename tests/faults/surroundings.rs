@@ -86,7 +86,7 @@ async fn quotes_in_the_environment() {
     scene.proves(&QUOTED_ENVIRONMENT).await;
     let report = scene.doctor("daemon.configuration");
     let detail = report.detail("daemon.configuration");
-    assert!(detail.contains("begins and ends with a quote"), "{detail}");
+    assert!(detail.contains("SERVICE_AUTH_TOKEN in quotes"), "{detail}");
     scene.stop();
     // A value that is only another one is named as such.
     scene.start_by("export KEEPALIVE_SECONDS=60; exec todoctl serve");

@@ -24,7 +24,8 @@ use crate::services::missing_file::MissingFile;
 use crate::store::{ConnectFault, DamagedLog};
 
 use super::fault::known_remedy;
-use super::integrity::{log_of_another, not_opened, unused_log_of_another};
+use super::integrity::not_opened;
+use super::other_log::{log_of_another, unused_log_of_another};
 use super::{daemon_rights, kept_file, other_names, unmounted, work};
 
 const MIB: u64 = 1024 * 1024;

@@ -1,20 +1,18 @@
 //! Whether a SQLite file is sound: its pages, its indexes, and the constraints of its rows.
 
-use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{
-    Remedy, SqliteTarget, index_path, is_database, move_away, sql_literal, sql_name, wal_path,
-};
+use crate::config::{Remedy, SqliteTarget, is_database, sql_literal, sql_name};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Connection as _, FileConnection, Tree, daemons_of};
+use crate::diagnostics::probe::Tree;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
 use crate::store::messages::{KnownMessage, made_again_from_rows};
-use crate::store::{ConnectError, has_unused_log, known_message};
+use crate::store::{ConnectError, known_message};
 
 use super::fault::{cannot_connect, explained, known_remedy, query_failed};
+use super::other_log::{OF_PAGES, killed, log_of_another};
 use super::schema::{damaged_index, damaged_index_pages, is_of_search_index, is_search_table};
 
 /// What SQLite finds in the file. A file too large for the time limit is no fault.
@@ -53,106 +51,6 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
     }
 }
 
-/// As [`log_of_another`] for a log that no process has open, before anything opens the file for writing
-/// and so copies the log into it.
-pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict> {
-    if !has_unused_log(&file.path) {
-        return None;
-    }
-    let read = async {
-        let mut connection = FileConnection::open(file, UNUSED_LOG).await.ok()?;
-        let read = connection.integrity().await;
-        connection.close().await;
-        // Whatever else is wrong, such as a schema that needs another program, the log is the file's own.
-        Some(match read {
-            Ok(lines) => {
-                let mut lines = lines.iter().flat_map(|text| text.lines());
-                lines.any(|line| line.starts_with("Tree "))
-            }
-            Err(error) => known_message(&error).is_some_and(KnownMessage::is_of_pages),
-        })
-    };
-    // A large file is read later, by the check of its integrity.
-    let is_damaged = tokio::time::timeout(UNUSED_LOG, read).await.ok()??;
-    if is_damaged {
-        log_of_another(file, UNUSED_LOG).await
-    } else {
-        None
-    }
-}
-
-/// The same for a start: what is wrong, and what to do.
-pub(crate) async fn refuse_log_of_another(file: &SqliteTarget) -> Option<(String, Remedy)> {
-    let verdict = unused_log_of_another(file).await?;
-    Some((verdict.detail, verdict.remedy?))
-}
-
-/// How long reading a file may take before anything else is asked.
-const UNUSED_LOG: Duration = Duration::from_secs(2);
-
-/// Where a backup takes the place of a file after a crash, and the log stays, SQLite applies it to
-/// the backup, and finds damaged pages. `None` where the file is damaged without the log too, and
-/// where the log has only a change of the schema that cannot be read.
-pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Option<Verdict> {
-    let log = wal_path(&file.path);
-    if std::fs::metadata(&log).ok()?.len() == 0 {
-        return None;
-    }
-    let read = async {
-        let mut connection = FileConnection::open_without_log(file).await.ok()?;
-        let lines = connection.integrity().await.ok();
-        connection.close().await;
-        let is_of_schema = has_unreadable_schema(file).await && has_sound_pages(file).await;
-        Some(lines? == ["ok"] && !is_of_schema)
-    };
-    let is_of_another = tokio::time::timeout(limit, read).await.ok()??;
-    if !is_of_another {
-        return None;
-    }
-    let index = index_path(&file.path);
-    let moved = [&log, &index].into_iter().filter(|one| one.exists());
-    let moved = moved.fold(Remedy::default(), |all, one| all.then(move_away(one)));
-    Some(Verdict::fail(
-        format!(
-            "{} is sound, but not with {}: that log is of another state of the file, as when a backup took its place and the log stayed",
-            file.path.display(),
-            log.display()
-        ),
-        killed(&file.path)
-            .then(Remedy::note(
-                "this keeps the log under another name; then start the daemon:",
-            ))
-            .then(moved),
-    ))
-}
-
-/// Whether SQLite names an entry of the schema, and not a page, as what it cannot read.
-async fn has_unreadable_schema(file: &SqliteTarget) -> bool {
-    let error = match FileConnection::open(file, UNUSED_LOG).await {
-        Err(error) => error.to_string(),
-        Ok(mut connection) => {
-            let lines = connection.integrity().await;
-            connection.close().await;
-            lines.map_or_else(|error| error.to_string(), |_| String::new())
-        }
-    };
-    error.contains("malformed database schema")
-}
-
-/// Whether the pages that the schema leads to are sound in the file with its log, as far as the schema
-/// can be read. The pages of an entry that cannot be read are not reached.
-async fn has_sound_pages(file: &SqliteTarget) -> bool {
-    const NOT_REACHED: &str = "never used";
-    let Ok(mut connection) = FileConnection::open_with_unread_schema(file).await else {
-        return false;
-    };
-    let lines = connection.integrity().await;
-    connection.close().await;
-    let is_sound =
-        |line: &String| line == "ok" || line.contains(OF_PAGES) || line.contains(NOT_REACHED);
-    lines.is_ok_and(|lines| lines.iter().all(is_sound))
-}
-
 /// The verdict on a file that cannot be opened. What has overwritten it may be sound by itself, as a
 /// packed backup is.
 pub(super) fn not_opened(file: &SqliteTarget, error: &ConnectError) -> Verdict {
@@ -161,22 +59,6 @@ pub(super) fn not_opened(file: &SqliteTarget, error: &ConnectError) -> Verdict {
     }
     let remedy = killed(&file.path).then(error.remedy.clone());
     Verdict::fail(explained(error), remedy)
-}
-
-/// Ends the daemons that have the file open so that they do not copy the log into it.
-fn killed(file: &Path) -> Remedy {
-    let daemons = daemons_of(file);
-    if daemons.is_empty() {
-        return Remedy::default();
-    }
-    let note =
-        Remedy::note("ends the daemon at once, so that it does not copy the log into the file:");
-    daemons.iter().fold(note, |all, one| {
-        let pid = one.pid;
-        all.then(Remedy::command(format!(
-            "grep -qxF todoctl /proc/{pid}/comm && kill -9 {pid}"
-        )))
-    })
 }
 
 /// What SQLite calls wrong. An index can be made again from its table, unless it is unique.
@@ -209,9 +91,6 @@ async fn check_lines(
     }
     Verdict::fail(detail, known_remedy("sqlite.malformed", file))
 }
-
-/// What a line says before those about damaged pages.
-const OF_PAGES: &str = "*** in database ";
 
 /// How many lines a verdict has.
 const SHOWN: usize = 5;
