@@ -67,6 +67,14 @@ pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<St
         let name = if part == "database" { "dbname" } else { part };
         query = with_parameter(&query, name, None).into();
     }
+    // The directory of a socket can only be a parameter, and the port then has to be one.
+    if part == "host" && value.is_some_and(|value| value.starts_with('/')) {
+        host = "".into();
+        query = with_parameter(&query, "host", new(ENCODED_PATH)).into();
+        if let Some(port) = port.take() {
+            query = with_parameter(&query, "port", Some(port.into_owned())).into();
+        }
+    }
     let mut credentials = user.into_owned();
     if let Some(password) = password {
         credentials = format!("{credentials}:{password}");
@@ -128,6 +136,11 @@ mod tests {
                 "host",
                 Some("[::1]"),
                 "postgresql://u:p%40@[::1]:5433/d?sslmode=require&x=1&sslmode=disable",
+            ),
+            (
+                "host",
+                Some("/var/run"),
+                "postgresql://u:p%40@/d?sslmode=require&x=1&sslmode=disable&host=/var/run&port=5433",
             ),
             (
                 "port",

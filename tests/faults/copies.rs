@@ -58,7 +58,7 @@ async fn servers_with_one_database() {
     scene.set("DATABASE_URL", &pooler.url);
     scene.proves(&STANDBY).await;
     let report = scene.doctor(STANDBY.check);
-    report.says(STANDBY.check, "fail", "of the line todo of [databases]");
+    report.says(STANDBY.check, "fail", "correct host= and port= of");
     let detail = report.detail(STANDBY.check);
     assert!(detail.contains("leads to the primary"), "{detail}");
     drop(pooler);

@@ -225,7 +225,8 @@ impl<'r> Found<'r> {
                 }
                 Usual::BeforeSignIn if self.is_alone => is_of_all,
                 Usual::BeforeSignIn => {
-                    is_nearly_all && count >= MORE && (from_private > 0 || addresses >= SEVERAL)
+                    (is_of_all && count >= MORE || is_nearly_all && count >= MANY)
+                        && (from_private > 0 || addresses >= SEVERAL)
                 }
                 Usual::ByStrangers => is_of_all,
                 Usual::ByFewAtATime => {

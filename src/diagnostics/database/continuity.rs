@@ -319,6 +319,12 @@ async fn elsewhere(
     env_file: Option<&Path>,
 ) -> Option<Verdict> {
     let same_text = other_places(&file.path, env_file);
+    // A database that is used, and that the service is known to have, was begun on purpose.
+    let is_known = now.tasks > 0
+        && env_file
+            .and_then(LastDatabase::read)
+            .is_some_and(|last| last.id == now.id);
+    let env_file = env_file.filter(|_| !is_known);
     let near = env_file.map(|env_file| may_be_meant(&file.path, env_file));
     let near = near
         .unwrap_or_default()

@@ -24,10 +24,7 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
         connection.close().await;
         // Whatever else is wrong, such as a schema that needs another program, the log is the file's own.
         Some(match read {
-            Ok(lines) => {
-                let mut lines = lines.iter().flat_map(|text| text.lines());
-                lines.any(|line| line.starts_with("Tree "))
-            }
+            Ok(lines) => lines != ["ok"],
             Err(error) => known_message(&error).is_some_and(KnownMessage::is_of_pages),
         })
     };
@@ -54,7 +51,9 @@ const UNUSED_LOG: Duration = Duration::from_secs(2);
 /// where the log has only a change of the schema that cannot be read.
 pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Option<Verdict> {
     let log = wal_path(&file.path);
-    if std::fs::metadata(&log).ok()?.len() == 0 {
+    // A log that this user may not read says nothing, and has what the file lacks.
+    let may_read = rustix::fs::access(&log, rustix::fs::Access::READ_OK).is_ok();
+    if !may_read || std::fs::metadata(&log).ok()?.len() == 0 {
         return None;
     }
     let read = async {
