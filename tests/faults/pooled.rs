@@ -234,13 +234,14 @@ async fn what_the_pooler_refuses() {
     let pooler = behind.pooler("", "max_user_connections = 1");
     let mut other = client_of(&pooler).await;
     let holding = other.begin().await.unwrap();
-    behind.scene.proves(&ALL_OF_THE_USER).await;
     says_only(
         &behind,
         ALL_OF_THE_USER.check,
         "max_user_connections",
         "default_pool_size",
     );
+    // The remedy raises it.
+    behind.scene.proves(&ALL_OF_THE_USER).await;
     holding.rollback().await.unwrap();
     drop(pooler);
     behind.gone(&ALL_OF_THE_USER);

@@ -1,7 +1,7 @@
 //! Logins that PgBouncer itself refuses.
 
 use crate::config::{PostgresTarget, Remedy, sql_name};
-use crate::diagnostics::probe::{Connection as _, PgBouncer};
+use crate::diagnostics::probe::{Connection as _, PgBouncer, Stored};
 use crate::store::ConnectFault;
 
 use super::control::{Configuration, in_console};
@@ -128,8 +128,22 @@ pub(super) fn with_old_secret(
     pooler: &PgBouncer,
     server: &PostgresTarget,
 ) -> Option<(String, Remedy)> {
-    let is_other = !Configuration::of(pooler, server).stored(server).is_empty();
-    is_other.then(|| with_hash(pooler, server)).flatten()
+    let files = pooler.files.as_ref()?;
+    let line = files.line(&server.database)?;
+    // A password of the line precedes the one of the file.
+    if line.parameter("user").is_some() && line.parameter("password").is_some() {
+        return None;
+    }
+    let password = server.password.as_ref().map_or("", |one| one.expose());
+    let is_old = match files.stored(&server.user, password)? {
+        Stored::Same => false,
+        // It may come from auth_query.
+        Stored::Nothing => {
+            files.setting("auth_user").is_none() && line.parameter("auth_user").is_none()
+        }
+        Stored::Other | Stored::Secret => true,
+    };
+    is_old.then(|| with_hash(pooler, server)).flatten()
 }
 
 /// PgBouncer has a password in a form with which it cannot log in at the server.
