@@ -188,7 +188,8 @@ async fn passwords_that_the_pooler_cannot_use() {
     let users = behind.scene.path().join("users.txt");
     let hash = "md5".to_owned() + &"0".repeat(32);
     std::fs::write(&users, format!("\"{user}\" \"{hash}\"\n")).unwrap();
-    let file = format!("auth_file = {}", users.display());
+    // Longer than the pooler pauses after a login that has failed.
+    let file = format!("auth_file = {}\nquery_wait_timeout = 20", users.display());
     let pooler = behind.pooler("", &file);
     behind.scene.proves(&HASH).await;
     // Also while the pooler does not try again.

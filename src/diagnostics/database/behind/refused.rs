@@ -128,22 +128,30 @@ pub(super) fn with_old_secret(
     pooler: &PgBouncer,
     server: &PostgresTarget,
 ) -> Option<(String, Remedy)> {
-    let files = pooler.files.as_ref()?;
-    let line = files.line(&server.database)?;
+    may_be_old(pooler, server)
+        .then(|| with_hash(pooler, server))
+        .flatten()
+}
+
+/// Whether what the `auth_file` has for the user may be what PostgreSQL does not accept.
+pub(super) fn may_be_old(pooler: &PgBouncer, server: &PostgresTarget) -> bool {
+    let Some(files) = &pooler.files else {
+        return false;
+    };
+    let of_line = |name: &str| files.line(&server.database)?.parameter(name);
     // A password of the line precedes the one of the file.
-    if line.parameter("user").is_some() && line.parameter("password").is_some() {
-        return None;
+    if of_line("user").is_some() && of_line("password").is_some() {
+        return false;
     }
     let password = server.password.as_ref().map_or("", |one| one.expose());
-    let is_old = match files.stored(&server.user, password)? {
-        Stored::Same => false,
+    match files.stored(&server.user, password) {
+        None | Some(Stored::Same) => false,
         // It may come from auth_query.
-        Stored::Nothing => {
-            files.setting("auth_user").is_none() && line.parameter("auth_user").is_none()
+        Some(Stored::Nothing) => {
+            files.setting("auth_user").is_none() && of_line("auth_user").is_none()
         }
-        Stored::Other | Stored::Secret => true,
-    };
-    is_old.then(|| with_hash(pooler, server)).flatten()
+        Some(Stored::Other | Stored::Secret) => true,
+    }
 }
 
 /// PgBouncer has a password in a form with which it cannot log in at the server.
