@@ -353,11 +353,13 @@ async fn a_cold_pooler_in_session_mode() {
     let detail = report.detail("database.pooler");
     assert!(detail.starts_with("PgBouncer in session mode"), "{detail}");
     drop(pooler);
-    // Without its console.
+    // Without its console its file tells the size.
     let more = "stats_users = canary\npool_mode = session";
     let pooler = PgBouncer::configured(&behind.direct, "*", more);
     behind.scene.set("DATABASE_URL", &pooler.url);
     let report = behind.scene.doctor("database.pooler");
+    report.says("database.pooler", "warn", "SQLALCHEMY_POOL_SIZE=19");
     let detail = report.detail("database.pooler");
-    assert!(detail.contains("pooler in session mode"), "{detail}");
+    let told = "PgBouncer in session mode, with 20 server connections";
+    assert!(detail.starts_with(told), "{detail}");
 }

@@ -188,7 +188,8 @@ async fn passwords_that_the_pooler_cannot_use() {
     let users = behind.scene.path().join("users.txt");
     let hash = "md5".to_owned() + &"0".repeat(32);
     std::fs::write(&users, format!("\"{user}\" \"{hash}\"\n")).unwrap();
-    let file = format!("auth_file = {}", users.display());
+    // Longer than the pooler pauses after a login that has failed.
+    let file = format!("auth_file = {}\nquery_wait_timeout = 20", users.display());
     let pooler = behind.pooler("", &file);
     behind.scene.proves(&HASH).await;
     // Also while the pooler does not try again.
@@ -234,13 +235,14 @@ async fn what_the_pooler_refuses() {
     let pooler = behind.pooler("", "max_user_connections = 1");
     let mut other = client_of(&pooler).await;
     let holding = other.begin().await.unwrap();
-    behind.scene.proves(&ALL_OF_THE_USER).await;
     says_only(
         &behind,
         ALL_OF_THE_USER.check,
         "max_user_connections",
         "default_pool_size",
     );
+    // The remedy raises it.
+    behind.scene.proves(&ALL_OF_THE_USER).await;
     holding.rollback().await.unwrap();
     drop(pooler);
     behind.gone(&ALL_OF_THE_USER);

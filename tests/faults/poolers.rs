@@ -53,16 +53,20 @@ async fn a_pooler_that_is_not_configured() {
 async fn a_pooler_in_statement_mode() {
     let mut scene = Scene::postgres().await;
     let direct = scene.get("DATABASE_URL").unwrap();
-    let pooler = PgBouncer::start_in_mode(&direct, "statement");
     scene.set("DATABASE_URL_UNPOOLED", &direct);
-    scene.set("DATABASE_URL", &pooler.url);
-    scene.proves(&STATEMENT_MODE).await;
-    scene.set("DB_POOLER", "transaction");
-    scene.proves(&STATEMENT_MODE).await;
+    // The remedy changes the mode in the pooler's file, and the setting where it is missing.
+    for is_configured in [false, true] {
+        let pooler = PgBouncer::start_in_mode(&direct, "statement");
+        scene.set("DATABASE_URL", &pooler.url);
+        let setting = scene.get("DB_POOLER");
+        assert_eq!(setting.as_deref() == Some("transaction"), is_configured);
+        scene.proves(&STATEMENT_MODE).await;
+        drop(pooler);
+    }
     let right = PgBouncer::start(&direct);
     scene.set("DATABASE_URL", &right.url);
     scene.proves_gone(&STATEMENT_MODE);
-    drop(pooler);
+    drop(right);
 }
 
 #[tokio::test]

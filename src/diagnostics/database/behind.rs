@@ -62,13 +62,18 @@ pub(super) async fn explained(
         "pgbouncer.login" => refused::by_pooler(&pooler, server).await,
         "pgbouncer.no-database" => refused::without_line(&pooler, server).await,
         "postgres.system-user" => Some(system_user_behind(&pooler, server)),
-        id if REFUSALS.contains(&id) => Some(
+        "postgres.login" => Some(
             refused::with_old_secret(&pooler, server)
                 .unwrap_or_else(|| refused_behind(&pooler, server)),
         ),
+        id if REFUSALS.contains(&id) => Some(refused_behind(&pooler, server)),
         "postgres.no-database" => other_database(&pooler, server, &verdict.detail).await,
         "" | "network.timeout" | "network.silent" | "pgbouncer.query-wait" => {
-            without_server(&pooler, server, true).await
+            // A login waits as long as auth_query fails.
+            match auth_user::cannot_look_up(&pooler, server).await {
+                None => without_server(&pooler, server, true).await,
+                told => told,
+            }
         }
         "pgbouncer.server-login" => match auth_user::cannot_look_up(&pooler, server).await {
             None => without_server(&pooler, server, false).await,
@@ -219,7 +224,7 @@ fn lends_nothing(
     let (why, more) = if may_be_paused {
         (
             "it is paused, does not reach PostgreSQL, or all connections are in use",
-            "paused has 1 in the line of the database where it is, and RESUME ends that; where cl_waiting is above 0 and sv_idle is 0, raise default_pool_size, then RELOAD",
+            "paused has 1 in the line of the database where it is, and RESUME ends that; where sv_active has reached pool_size, raise default_pool_size in pgbouncer.ini, then RELOAD",
         )
     } else {
         (

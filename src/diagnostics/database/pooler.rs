@@ -195,7 +195,12 @@ async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Ve
                 .is_some_and(|known| known.id == "pgbouncer.statement-mode") =>
         {
             let known = known_message(&error);
-            return explained(query_failed(context, &error), known, target).await;
+            let verdict = explained(query_failed(context, &error), known, target).await;
+            let mode = (!configured).then(transaction_mode);
+            return Verdict::fail(
+                verdict.detail,
+                verdict.remedy.unwrap_or_default().then(mode),
+            );
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
             "whether it keeps prepared statements is unknown (no second server connection was free)"

@@ -303,8 +303,7 @@ impl PoolerFiles {
         let text = self.text(&self.path_of("auth_file")?)?;
         Some(match password_of(&text, user) {
             None => Stored::Nothing,
-            Some(text) if text.starts_with("SCRAM-SHA-256$") => Stored::Secret,
-            Some(text) if text.len() == 35 && text.starts_with("md5") => Stored::Secret,
+            Some(text) if is_secret(&text) => Stored::Secret,
             Some(text) if text == password => Stored::Same,
             Some(_) => Stored::Other,
         })
@@ -316,7 +315,7 @@ impl PoolerFiles {
     pub(crate) fn password_of(&self, user: &str) -> Option<Secret> {
         let text = self.text(&self.path_of("auth_file")?)?;
         let password = password_of(&text, user)?;
-        (!password.starts_with("SCRAM-SHA-256$")).then(|| Secret::new(password))
+        (!is_secret(&password)).then(|| Secret::new(password))
     }
 
     /// Why PgBouncer has no server connection to a database, as the newest line of its log says;
@@ -330,6 +329,11 @@ impl PoolerFiles {
         file.take(LOG_END).read_to_end(&mut end).ok()?;
         last_reason(&String::from_utf8_lossy(&end), database)
     }
+}
+
+/// Whether it is what PostgreSQL keeps of a password, and not the password.
+fn is_secret(text: &str) -> bool {
+    text.starts_with("SCRAM-SHA-256$") || (text.len() == 35 && text.starts_with("md5"))
 }
 
 impl Line {

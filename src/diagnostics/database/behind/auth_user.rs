@@ -7,6 +7,7 @@ use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::probe::{
     Connection as _, PgBouncer, PoolerFiles, ServerConnection, Stored,
 };
+use crate::store::ConnectFault;
 
 use super::control::Configuration;
 use super::target::{Behind, LOGIN};
@@ -23,29 +24,55 @@ pub(super) async fn cannot_look_up(
     let line = files.line(&server.database);
     let of_line = |name: &str| line.and_then(|line| line.parameter(name));
     let auth_user = of_line("auth_user").or(files.setting("auth_user"))?;
+    // It asks for users alone that the file lacks.
+    if matches!(files.stored(&server.user, ""), Some(stored) if stored != Stored::Nothing) {
+        return None;
+    }
     let configuration = Configuration::of(pooler, server);
     let file = files.path_of("auth_file")?;
     let (place, reload) = (file.display(), configuration.reload());
-    if files.stored(auth_user, "") == Some(Stored::Nothing) {
-        return Some((
+    let unlisted = (files.stored(auth_user, "") == Some(Stored::Nothing)).then(|| {
+        (
             format!("{place} has no line for {auth_user}, the auth_user of the pooler"),
             Remedy::note(format!(
                 "give auth_user a line in {place}, \"{auth_user}\" and its password in quotes, {reload}"
             )),
-        ));
-    }
-    let behind = Behind::of(pooler, server)?;
+        )
+    });
+    let Some(behind) = Behind::of(pooler, server) else {
+        return unlisted;
+    };
+    let password = match &unlisted {
+        // The server may let it in without one.
+        Some(_) => None,
+        None => Some(files.password_of(auth_user)?),
+    };
+    let own_database = of_line("auth_dbname").or(files.setting("auth_dbname"));
     let target = PostgresTarget {
         user: auth_user.to_owned(),
-        password: Some(files.password_of(auth_user)?),
-        database: of_line("auth_dbname")
-            .or(files.setting("auth_dbname"))
-            .unwrap_or(&behind.target.database)
-            .to_owned(),
+        password,
+        database: own_database.unwrap_or(&behind.target.database).to_owned(),
         ..behind.target
     };
     let mut session = match ServerConnection::open(&target, LOGIN).await {
         Ok(session) => session,
+        Err(error) if error.fault == ConnectFault::NoSuchDatabase && own_database.is_some() => {
+            return Some((
+                format!(
+                    "PostgreSQL at {} says to {auth_user}, the auth_user of the pooler: {}",
+                    target.host_port(),
+                    error.message
+                ),
+                Remedy::note(format!(
+                    "correct auth_dbname in {} or in {}, {reload}",
+                    configuration.file(),
+                    configuration.line()
+                )),
+            ));
+        }
+        // It does not answer, which is not the matter of this role.
+        Err(error) if error.fault != ConnectFault::Login => return None,
+        Err(_) if unlisted.is_some() => return unlisted,
         Err(error) => {
             return Some((
                 format!(

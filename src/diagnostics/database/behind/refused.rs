@@ -1,7 +1,7 @@
 //! Logins that PgBouncer itself refuses.
 
 use crate::config::{PostgresTarget, Remedy, sql_name};
-use crate::diagnostics::probe::{Connection as _, PgBouncer};
+use crate::diagnostics::probe::{Connection as _, PgBouncer, Stored};
 use crate::store::ConnectFault;
 
 use super::control::{Configuration, in_console};
@@ -128,8 +128,30 @@ pub(super) fn with_old_secret(
     pooler: &PgBouncer,
     server: &PostgresTarget,
 ) -> Option<(String, Remedy)> {
-    let is_other = !Configuration::of(pooler, server).stored(server).is_empty();
-    is_other.then(|| with_hash(pooler, server)).flatten()
+    may_be_old(pooler, server)
+        .then(|| with_hash(pooler, server))
+        .flatten()
+}
+
+/// Whether what the `auth_file` has for the user may be what PostgreSQL does not accept.
+pub(super) fn may_be_old(pooler: &PgBouncer, server: &PostgresTarget) -> bool {
+    let Some(files) = &pooler.files else {
+        return false;
+    };
+    let of_line = |name: &str| files.line(&server.database)?.parameter(name);
+    // A password of the line precedes the one of the file.
+    if of_line("user").is_some() && of_line("password").is_some() {
+        return false;
+    }
+    let password = server.password.as_ref().map_or("", |one| one.expose());
+    match files.stored(&server.user, password) {
+        None | Some(Stored::Same) => false,
+        // It may come from auth_query.
+        Some(Stored::Nothing) => {
+            files.setting("auth_user").is_none() && of_line("auth_user").is_none()
+        }
+        Some(Stored::Other | Stored::Secret) => true,
+    }
 }
 
 /// PgBouncer has a password in a form with which it cannot log in at the server.

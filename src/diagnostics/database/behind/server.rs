@@ -11,6 +11,7 @@ use crate::store::{ConnectError, ConnectFault};
 use super::control::{Configuration, in_console};
 use super::limits;
 use super::line::{other_database, refused_behind};
+use super::refused;
 use super::target::{Behind, LOGIN, direct_answers};
 
 /// Whether a login failed because nothing answers, or nothing that speaks PostgreSQL's protocol.
@@ -195,15 +196,28 @@ fn accepted(
         } else {
             format!(", or {} leads elsewhere", configuration.line())
         };
+        let resume = Remedy::note("one of the two answers that it is not paused:").then(
+            in_console(pooler, server, &[&one, "RESUME", "SHOW DATABASES"]),
+        );
+        // Its clients wait too until it tries again.
+        let (unable, renew) = if refused::may_be_old(pooler, server) {
+            let renew = renewed(pooler, server, &behind.target).to_string();
+            let lines = renew.lines().map(|line| line.trim_start_matches("# "));
+            (
+                format!(", or it cannot log in{}", configuration.stored(server)),
+                lines.fold(
+                    Remedy::note("if both answer that it is not paused, it cannot log in:"),
+                    |remedy, line| remedy.then(Remedy::note(line)),
+                ),
+            )
+        } else {
+            (String::new(), Remedy::default())
+        };
         return (
             format!(
-                "PgBouncer keeps its clients waiting although {accepts}: it is paused (PAUSE, KILL){elsewhere}"
+                "PgBouncer keeps its clients waiting although {accepts}: it is paused (PAUSE, KILL){elsewhere}{unable}"
             ),
-            Remedy::note("one of the two answers that it is not paused:").then(in_console(
-                pooler,
-                server,
-                &[&one, "RESUME", "SHOW DATABASES"],
-            )),
+            resume.then(renew),
         );
     }
     (
