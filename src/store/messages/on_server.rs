@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
+use crate::config::{PostgresTarget, Remedy, TlsMode, sql_literal, sql_name};
 
 use super::place::Place;
 
@@ -70,6 +70,8 @@ impl Place<'_> {
             return Remedy::note(format!("{what}, then run SELECT pg_reload_conf()"))
                 .then(encrypted);
         };
+        // Otherwise encryption was tried, and the server does not offer it.
+        let encrypted = (server.tls == TlsMode::Disable).then_some(encrypted);
         let as_administrator =
             |statement| Remedy::admin_sql_in(server, server.other_database(), None, statement);
         Remedy::note(format!(
