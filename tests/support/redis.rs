@@ -102,6 +102,10 @@ impl RedisServer {
         let child = command
             .args(["--bind", "127.0.0.1", "--port", &port])
             .args(["--save", "", "--appendonly", "no"])
+            // A replica gets a file from its primary.
+            .arg("--dir")
+            .arg(std::env::temp_dir())
+            .args(["--dbfilename", &format!("todoctl-{port}.rdb")])
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
