@@ -92,6 +92,17 @@ async fn a_hard_link() {
     report.says("database.locks", "fail", "integrity_check");
     let detail = report.detail("database.locks");
     assert!(detail.contains("with a log of its own"), "{detail}");
+    // Each copy has what the log of that name has.
+    for one in [&mut scene, &mut other] {
+        assert_eq!(one.status("POST", "/tasks/"), 201);
+    }
+    let remedy = report.check("database.locks")["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    for name in [scene.file(), copy.clone()] {
+        let mut kept = name.into_os_string();
+        kept.push(".kept");
+        assert!(std::path::Path::new(&kept).exists(), "{remedy}");
+    }
     other.stop();
     scene.stop();
     std::fs::remove_file(&copy).unwrap();

@@ -7,7 +7,7 @@ use crate::config::{Remedy, SqliteTarget, index_path, move_away, wal_path};
 use crate::diagnostics::probe::{Connection as _, FileConnection, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::KnownMessage;
-use crate::store::{has_unused_log, known_message};
+use crate::store::{ConnectFault, has_unused_log, known_message};
 
 /// What a line says before those about damaged pages.
 pub(super) const OF_PAGES: &str = "*** in database ";
@@ -19,17 +19,20 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
         return None;
     }
     let read = async {
-        let mut connection = FileConnection::open(file, UNUSED_LOG).await.ok()?;
+        let mut connection = match FileConnection::open(file, UNUSED_LOG).await {
+            Ok(connection) => connection,
+            Err(error) => return error.fault == ConnectFault::Corrupt,
+        };
         let read = connection.integrity().await;
         connection.close().await;
         // Whatever else is wrong, such as a schema that needs another program, the log is the file's own.
-        Some(match read {
+        match read {
             Ok(lines) => lines != ["ok"],
             Err(error) => known_message(&error).is_some_and(KnownMessage::is_of_pages),
-        })
+        }
     };
     // A large file is read later, by the check of its integrity.
-    let is_damaged = tokio::time::timeout(UNUSED_LOG, read).await.ok()??;
+    let is_damaged = tokio::time::timeout(UNUSED_LOG, read).await.ok()?;
     if is_damaged {
         log_of_another(file, UNUSED_LOG).await
     } else {

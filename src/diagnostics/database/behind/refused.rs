@@ -3,9 +3,9 @@
 use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::probe::{Connection as _, PgBouncer, Stored};
 use crate::store::ConnectFault;
+use crate::store::messages::{self, Place};
 
 use super::control::{Configuration, in_console};
-use super::server::renewed;
 use super::target::{Behind, direct_answers};
 
 /// It knows another password than `DATABASE_URL` has, or no such user; the server tells which is
@@ -152,6 +152,23 @@ pub(super) fn may_be_old(pooler: &PgBouncer, server: &PostgresTarget) -> bool {
         }
         Some(Stored::Other | Stored::Secret) => true,
     }
+}
+
+/// How the pooler gets the password with which it logs in.
+pub(super) fn renewed(
+    pooler: &PgBouncer,
+    server: &PostgresTarget,
+    behind: &PostgresTarget,
+) -> Remedy {
+    let configuration = Configuration::of(pooler, server);
+    let known = messages::by_id("pgbouncer.server-password");
+    configuration
+        .renew_password(server, behind)
+        .unwrap_or_else(|| {
+            known
+                .map(|known| (known.remedy)(Place::Server(server)))
+                .unwrap_or_default()
+        })
 }
 
 /// PgBouncer has a password in a form with which it cannot log in at the server.

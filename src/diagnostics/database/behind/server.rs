@@ -5,7 +5,6 @@ use crate::diagnostics::database::work::Held;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::PgBouncer;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::{self, Place};
 use crate::store::{ConnectError, ConnectFault};
 
 use super::control::{Configuration, in_console};
@@ -75,7 +74,7 @@ pub(super) async fn without_connection(
         return Some((
             format!("{says}; it accepts user and password of DATABASE_URL_UNPOOLED"),
             Remedy::note("give DATABASE_URL the same user and password; this asks for the password: todoctl config set DATABASE_URL.password=-")
-                .then(renewed(pooler, server, &behind.target)),
+                .then(refused::renewed(pooler, server, &behind.target)),
         ));
     }
     let remedy = if error.fault == ConnectFault::Login {
@@ -178,7 +177,7 @@ fn accepted(
                 configuration.stored(server)
             ),
             if reason.contains("login failed") || reason.contains("authreq") {
-                renewed(pooler, server, &behind.target)
+                refused::renewed(pooler, server, &behind.target)
             } else {
                 Remedy::note(format!(
                     "correct what it says in {} (server_tls_sslmode, connect_query and the line of the database are about server connections), {}",
@@ -201,7 +200,7 @@ fn accepted(
         );
         // Its clients wait too until it tries again.
         let (unable, renew) = if refused::may_be_old(pooler, server) {
-            let renew = renewed(pooler, server, &behind.target).to_string();
+            let renew = refused::renewed(pooler, server, &behind.target).to_string();
             let lines = renew.lines().map(|line| line.trim_start_matches("# "));
             (
                 format!(", or it cannot log in{}", configuration.stored(server)),
@@ -225,23 +224,6 @@ fn accepted(
             "{accepts}, so the pooler has another password{}",
             configuration.stored(server)
         ),
-        renewed(pooler, server, &behind.target),
+        refused::renewed(pooler, server, &behind.target),
     )
-}
-
-/// How the pooler gets the password with which it logs in.
-pub(super) fn renewed(
-    pooler: &PgBouncer,
-    server: &PostgresTarget,
-    behind: &PostgresTarget,
-) -> Remedy {
-    let configuration = Configuration::of(pooler, server);
-    let known = messages::by_id("pgbouncer.server-password");
-    configuration
-        .renew_password(server, behind)
-        .unwrap_or_else(|| {
-            known
-                .map(|known| (known.remedy)(Place::Server(server)))
-                .unwrap_or_default()
-        })
 }

@@ -1,9 +1,10 @@
 //! A SQLite file at work: who has locked it, and what of it is empty.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Remedy, SqliteTarget, as_root};
+use crate::config::{Remedy, SqliteTarget, as_root, sql_literal, unused_name};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
@@ -108,6 +109,13 @@ async fn lasting_writers(file: &SqliteTarget) -> io::Result<Vec<Writer>> {
     Ok(writers.into_iter().map(writer).collect())
 }
 
+/// A copy beside the file, with what its log has.
+fn copied(file: &Path) -> Remedy {
+    let copy = unused_name(file, ".kept");
+    let statement = format!("VACUUM INTO {}", sql_literal(&copy.to_string_lossy()));
+    Remedy::command("sqlite3").arg(file).arg(statement)
+}
+
 /// Several daemons with one file.
 fn shared(daemons: &[User], file: &SqliteTarget, collected: &mut Collected) {
     let mut by_other_names = false;
@@ -122,11 +130,15 @@ fn shared(daemons: &[User], file: &SqliteTarget, collected: &mut Collected) {
                 daemon.pid,
                 name.display()
             ),
-            Remedy::note("stop that daemon and this one, and start them with one name; until then no log may be deleted; then this shows whether the file is damaged:").then(
-                Remedy::command("sqlite3")
-                    .arg(&file.path)
-                    .arg("PRAGMA integrity_check"),
-            ),
+            Remedy::note("each name's log has changes that the other lacks; while the daemons run, this copies what is seen by each name:")
+                .then(copied(&file.path))
+                .then(copied(name))
+                .then(Remedy::note("then stop that daemon and this one, and start them with one name; what its database lacks is in the copy of the other name; this shows whether the file is damaged:"))
+                .then(
+                    Remedy::command("sqlite3")
+                        .arg(&file.path)
+                        .arg("PRAGMA integrity_check"),
+                ),
         );
     }
     if daemons.len() > 1 && !by_other_names {
