@@ -210,3 +210,10 @@ def prometheus_image():
     """Debian's Prometheus, with promtool."""
     docker("build", "-t", "todo-prometheus", ROOT / "deploy/prometheus", env={"DOCKER_BUILDKIT": "0"})
     return "todo-prometheus"
+
+
+@pytest.fixture
+def volume():
+    name = docker("volume", "create", "--label", "todoctl-test=1")
+    yield name
+    docker("volume", "rm", "-f", name, check=False)

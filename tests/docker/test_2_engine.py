@@ -157,8 +157,3 @@ def test_secrets_from_files(image, network, values, database, tmp_path):
         api.create("with secrets from files")
 
 
-@pytest.fixture
-def volume():
-    name = docker("volume", "create", "--label", "todoctl-test=1")
-    yield name
-    docker("volume", "rm", "-f", name, check=False)
