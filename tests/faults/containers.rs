@@ -165,7 +165,8 @@ async fn the_file_that_a_container_has_got_its_variables_from() {
         "{text}"
     );
     assert!(text.contains("other values of JWT_SECRET than"), "{text}");
-    container.scene.end();
+    // `unshare` takes no SIGTERM.
+    container.scene.stop();
     let output = container.scene.todoctl(&["doctor", "--only", "config"]);
     assert!(!said(&output).contains("as the daemon with pid"));
 }
