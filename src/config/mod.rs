@@ -132,7 +132,9 @@ pub(crate) use misspelt::{
 pub(crate) use mounts::{
     MissingMount, is_in_fstab, is_mount_point, is_replaced_outside, mount_point,
 };
-pub(crate) use nearby::{Meant, copied_up, found_again, may_be_meant, moved_up, writable_folder};
+pub(crate) use nearby::{
+    Meant, copied_up, found_again, may_be_meant, moved_up, service_of, writable_folder,
+};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use outside::Outside;

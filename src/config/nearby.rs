@@ -164,7 +164,7 @@ pub(crate) fn may_be_meant(path: &Path, env_file: &Path) -> Vec<PathBuf> {
 }
 
 /// The folder of the `.env` file.
-fn service_of(env_file: &Path) -> Option<PathBuf> {
+pub(crate) fn service_of(env_file: &Path) -> Option<PathBuf> {
     let whole = std::path::absolute(env_file).ok()?;
     whole.parent().map(Path::to_owned)
 }
@@ -187,8 +187,7 @@ fn is_gone(path: &Path) -> bool {
     path.symlink_metadata().is_err()
 }
 
-/// Whether the folder of one may be a slip of the pen for that of the other, and is not the next of a
-/// series.
+/// Whether the name of one folder may be a misspelling of the other, and not the next of a series.
 fn is_similar(one: &Path, other: &Path) -> bool {
     let folder = |path: &Path| path.parent()?.file_name()?.to_str().map(str::to_owned);
     let (Some(one), Some(other)) = (folder(one), folder(other)) else {

@@ -12,7 +12,9 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DatabaseTarget, Remedy, SecretPlaces, SqliteTarget, wal_path, with_suffix};
+use crate::config::{
+    DatabaseTarget, Remedy, SecretPlaces, SqliteTarget, service_of, wal_path, with_suffix,
+};
 use crate::domain::Timestamp;
 
 /// Larger than any record.
@@ -69,7 +71,10 @@ impl LastDatabase {
         file.take(MAX_BYTES).read_to_end(&mut text).ok()?;
         let mut last: Self = serde_json::from_slice(&text).ok()?;
         if !last.is_url() {
-            last.place = folder(env_file)?.join(&last.place).display().to_string();
+            last.place = service_of(env_file)?
+                .join(&last.place)
+                .display()
+                .to_string();
         }
         Some(last)
     }
@@ -95,7 +100,7 @@ impl LastDatabase {
         let options = options.write(true).create(true).truncate(true).mode(0o600);
         let mut kept = self.clone();
         // A copy of the whole folder is a service of its own, with a database of its own.
-        if let Some(folder) = folder(env_file)
+        if let Some(folder) = service_of(env_file)
             && let Ok(below) = Path::new(&self.place).strip_prefix(folder)
         {
             kept.place = below.display().to_string();
@@ -193,12 +198,6 @@ pub(crate) fn counted(tasks: i64) -> String {
         1000.. => "1000 tasks or more".to_owned(),
         _ => format!("{tasks} tasks"),
     }
-}
-
-/// The directory of `env_file`.
-fn folder(env_file: &Path) -> Option<PathBuf> {
-    let whole = std::path::absolute(env_file).ok()?;
-    whole.parent().map(Path::to_owned)
 }
 
 /// The file beside `env_file`.

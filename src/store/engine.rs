@@ -30,7 +30,7 @@ use super::work;
 /// them if health probes are passive, so that a Neon database can suspend.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How often it is looked up whether SQLite's write-ahead log was deleted.
+/// The pause between two checks whether SQLite's write-ahead log was deleted.
 const LOG_CHECK: Duration = Duration::from_millis(500);
 
 /// How long a statement of a trial may take: it must not keep the daemon waiting.

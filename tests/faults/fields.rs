@@ -56,6 +56,12 @@ fn service(request: RequestBuilder, token: &str, user: &str) -> RequestBuilder {
     request.bearer_auth(token).header("X-User-ID", user)
 }
 
+/// Creates a task of this body each time.
+fn creating(url: &str, token: &str, body: Value) -> impl Fn(&Client) -> RequestBuilder + use<> {
+    let (url, token) = (url.to_owned(), token.to_owned());
+    move |client| service(client.post(&url), &token, "me").json(&body)
+}
+
 fn says(scene: &Scene, check: &str, said: &[&str]) {
     let report = scene.doctor(check);
     let text = report.json.to_string();
@@ -72,10 +78,7 @@ async fn fields_that_are_refused() {
     let token = scene.get("SERVICE_AUTH_TOKEN").unwrap();
     let base = scene.start_at_its_port();
     let url = format!("{base}/tasks/");
-    let create = |body: Value| {
-        let (url, token) = (url.clone(), token.clone());
-        move |client: &Client| service(client.post(&url), &token, "me").json(&body)
-    };
+    let create = |body| creating(&url, &token, body);
     let other = json!({ "title": "canary", "priority": "canary", "due_date": "canary" });
     assert_eq!(asked(12, create(other)), [422; 12]);
     let page = format!("{url}?page=canary");
@@ -98,10 +101,7 @@ async fn fields_in_another_spelling() {
     let token = scene.get("SERVICE_AUTH_TOKEN").unwrap();
     let base = scene.start_at_its_port();
     let url = format!("{base}/tasks/");
-    let create = |body: Value| {
-        let (url, token) = (url.clone(), token.clone());
-        move |client: &Client| service(client.post(&url), &token, "me").json(&body)
-    };
+    let create = |body| creating(&url, &token, body);
     // A client may send more, and a task as it got it.
     let whole = json!({ "title": "a", "id": 1, "created_at": "x", "dueDate": 1, "due_date": null });
     assert_eq!(asked(20, create(whole)), [201; 20]);

@@ -21,7 +21,7 @@ const ASKING: Duration = Duration::from_secs(2);
 /// The same while the daemon ends.
 const ENDING: Duration = Duration::from_millis(300);
 
-/// How often it is looked whether tasks were created, and how long it is not looked afterwards.
+/// The pause between two looks at the number of created tasks, and the pause after they were counted.
 const FOLLOWING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(60);
 

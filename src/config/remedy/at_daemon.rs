@@ -39,11 +39,8 @@ impl Remedy {
                 }
                 Step::Note(text) if text == ALSO_WHERE_IT_IS_SET => {}
                 Step::Note(text) => {
-                    is_changed |= !can_edit
-                        && text
-                            .split("todoctl ")
-                            .skip(1)
-                            .any(|rest| rest.starts_with("config "));
+                    is_changed |=
+                        !can_edit && text.split("todoctl ").skip(1).any(changes_variables);
                     steps.push(Step::Note(noted(&text, place, can_edit)));
                 }
                 step => steps.push(step),
@@ -66,9 +63,12 @@ fn of_program(command: &str) -> Option<&str> {
 
 /// Whether a command changes variables.
 fn edits(command: &str) -> bool {
-    of_program(command).is_some_and(|rest| {
-        rest.starts_with("config ") || rest.starts_with("--env-file ") && rest.contains(" config ")
-    })
+    of_program(command).is_some_and(changes_variables)
+}
+
+/// The same of what follows the program's name.
+fn changes_variables(rest: &str) -> bool {
+    rest.starts_with("config ") || rest.starts_with("--env-file ") && rest.contains(" config ")
 }
 
 /// A change of variables that only a person can make, where the environment is set.

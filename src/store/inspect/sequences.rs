@@ -168,7 +168,7 @@ pub(crate) async fn last_task_of_file(
     Ok(query.fetch_one(session).await?)
 }
 
-/// Which of these tasks there are, whoever has them.
+/// Those of the ids that tasks have, of any user.
 pub(crate) async fn tasks_among(
     session: &mut PgConnection,
     ids: &[i64],

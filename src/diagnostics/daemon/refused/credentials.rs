@@ -174,7 +174,7 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .of(&["a cookie", "another header", "the address"]),
     without(
-        "requests that are not a service's had no Authorization: Bearer header, and few tokens of users were accepted or none",
+        "requests that are not a service's had no Authorization: Bearer header, and few or no tokens of users were accepted",
         "let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own; Apache with CGI: CGIPassAuth On), and clients send Bearer and a token; let a probe ask for GET /health/ready",
     )
     .of(&["Basic", "Bearer alone", "no header"])

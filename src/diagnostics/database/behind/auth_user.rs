@@ -7,7 +7,7 @@ use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::probe::{
     Connection as _, PgBouncer, PoolerFiles, ServerConnection, Stored,
 };
-use crate::store::ConnectFault;
+use crate::store::{ConnectError, ConnectFault};
 
 use super::control::Configuration;
 use super::target::{Behind, LOGIN};
@@ -54,15 +54,18 @@ pub(super) async fn cannot_look_up(
         database: own_database.unwrap_or(&behind.target.database).to_owned(),
         ..behind.target
     };
+    let refused = |error: &ConnectError| {
+        format!(
+            "PostgreSQL at {} says to {auth_user}, the auth_user of the pooler: {}",
+            target.host_port(),
+            error.message
+        )
+    };
     let mut session = match ServerConnection::open(&target, LOGIN).await {
         Ok(session) => session,
         Err(error) if error.fault == ConnectFault::NoSuchDatabase && own_database.is_some() => {
             return Some((
-                format!(
-                    "PostgreSQL at {} says to {auth_user}, the auth_user of the pooler: {}",
-                    target.host_port(),
-                    error.message
-                ),
+                refused(&error),
                 Remedy::note(format!(
                     "correct auth_dbname in {} or in {}, {reload}",
                     configuration.file(),
@@ -70,16 +73,12 @@ pub(super) async fn cannot_look_up(
                 )),
             ));
         }
-        // It does not answer, which is not the matter of this role.
+        // It does not answer, whatever the role.
         Err(error) if error.fault != ConnectFault::Login => return None,
         Err(_) if unlisted.is_some() => return unlisted,
         Err(error) => {
             return Some((
-                format!(
-                    "PostgreSQL at {} says to {auth_user}, the auth_user of the pooler: {}",
-                    target.host_port(),
-                    error.message
-                ),
+                refused(&error),
                 Remedy::note(format!(
                     "give {auth_user} in {place} the password that it has in PostgreSQL, {reload}; or the same one there:"
                 ))
