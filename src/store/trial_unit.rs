@@ -19,8 +19,11 @@ pub(super) async fn keep(connection: &mut Connection) -> Result<(), sqlx::Error>
         Connection::Sqlite(_) => KEEP,
     };
     let kept = connection.run_script(keep).await.map(drop);
-    if matches!(kept, Err(sqlx::Error::Database(_))) {
-        undo(connection).await?;
+    // A session that ended with this error cannot undo anything: the first error tells why.
+    if matches!(kept, Err(sqlx::Error::Database(_)))
+        && let Err(error) = undo(connection).await
+    {
+        tracing::debug!(%error, "a refused unit of the trial was not undone");
     }
     kept
 }

@@ -1,10 +1,13 @@
 //! Settings of PostgreSQL that somebody made for another purpose.
 
+use std::time::Duration;
+
 use rstest::rstest;
+use url::Url;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
-use crate::support::Cluster;
+use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, as_role, drop_role_of, with_role};
+use crate::support::{Cluster, Network};
 
 faults! {
     FORGETFUL_SERVER = Fault {
@@ -122,31 +125,47 @@ async fn limits_that_end_requests() {
 }
 
 /// Limits that end the questions of the checks themselves: each check that fails names them.
-#[tokio::test]
-async fn limits_that_end_questions() {
+#[rstest]
+#[case::of_statements("statement_timeout", Duration::ZERO)]
+#[case::of_transactions("idle_in_transaction_session_timeout", Duration::ZERO)]
+// Each transaction of more than one step is ended.
+#[case::far_away("idle_in_transaction_session_timeout", Duration::from_millis(5))]
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_end_questions(#[case] setting: &str, #[case] delay: Duration) {
     let mut scene = Scene::postgres().await;
     let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
     let name = with_role(&mut scene, "", &grants).await;
-    for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-        scene
-            .sql(&format!("ALTER ROLE {name} SET {setting} = '1ms'"))
-            .await;
-        let reset = format!("ALTER ROLE \"{name}\" RESET {setting}");
-        let report = scene.check(&["doctor", "--only", "database", "--format", "json"]);
-        let checks = report.json["checks"].as_array().unwrap();
-        for check in checks.iter().filter(|check| check["outcome"] == "fail") {
-            let remedy = check["remedy"].as_str().unwrap_or_default();
-            let shown = remedy.replace("\\\"", "\"");
-            assert!(shown.contains(&reset), "{check:#}");
-        }
-        report.says("database.timeouts", "warn", "RESET");
-        let remedy = report.check("database.timeouts")["remedy"]
-            .as_str()
-            .unwrap();
-        let typed = scene.type_in(remedy);
-        assert!(typed.status.success(), "{remedy}");
-        let report = scene.doctor("database.timeouts");
-        report.says("database.timeouts", "pass", "");
+    let mut url = Url::parse(&as_role(scene.database.as_ref().unwrap(), &name)).unwrap();
+    let host = url.host_str().unwrap().to_owned();
+    let network = Network::to(host, url.port().unwrap()).await;
+    network.delay(delay);
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(network.port)).unwrap();
+    scene.set("DATABASE_URL", url.as_str());
+    scene
+        .sql(&format!("ALTER ROLE {name} SET {setting} = '1ms'"))
+        .await;
+    let reset = format!("ALTER ROLE \"{name}\" RESET {setting}");
+    let report = scene.check(&["doctor", "--only", "database", "--format", "json"]);
+    let checks = report.json["checks"].as_array().unwrap();
+    let failed = checks.iter().filter(|check| check["outcome"] == "fail");
+    assert!(
+        delay.is_zero() || failed.clone().count() > 0,
+        "{:#}",
+        report.json
+    );
+    for check in failed {
+        let remedy = check["remedy"].as_str().unwrap_or_default();
+        let shown = remedy.replace("\\\"", "\"");
+        assert!(shown.contains(&reset), "{check:#}");
     }
+    report.says("database.timeouts", "warn", "RESET");
+    let remedy = report.check("database.timeouts")["remedy"]
+        .as_str()
+        .unwrap();
+    let typed = scene.type_in(remedy);
+    assert!(typed.status.success(), "{remedy}");
+    let report = scene.doctor("database.timeouts");
+    report.says("database.timeouts", "pass", "");
     drop_role_of(&mut scene, &name).await;
 }

@@ -9,7 +9,7 @@ use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::support::TestDatabase;
 
 /// The database's address for another role.
-fn as_role(database: &TestDatabase, role: &str) -> String {
+pub fn as_role(database: &TestDatabase, role: &str) -> String {
     let mut url = Url::parse(&database.url).unwrap();
     url.set_username(role).unwrap();
     url.set_password(Some("canary")).unwrap();

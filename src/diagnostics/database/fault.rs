@@ -8,7 +8,13 @@ use crate::store::{ConnectError, StoreError, known_message};
 
 /// An attempt to connect that failed.
 pub(super) fn cannot_connect(error: &ConnectError) -> Verdict {
-    Verdict::fail(explained(error), error.remedy.clone())
+    let detail = explained(error);
+    // A limit of the server also ends the session that is being set up.
+    let of_limit = error.known.filter(|known| known.is_timeout());
+    match of_limit.and_then(|known| Unexplained::of(known, &error.message)) {
+        Some(unexplained) => Verdict::fail(detail, None).after(unexplained),
+        None => Verdict::fail(detail, error.remedy.clone()),
+    }
 }
 
 /// The driver's message, with its meaning where the words alone do not tell.
