@@ -58,8 +58,10 @@ impl Audit {
         telemetry::warn_of_open_metrics(&mut reader, &telemetry, &http);
         let limits = auth::read(&mut reader);
         let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
-        for glued in mend::glued(source) {
-            reader.replace_problems(&glued);
+        let from_file = |one: &&Warning| !source.is_in_environment(&one.variable);
+        let expanded = source.warnings().iter().filter(from_file).cloned();
+        for cause in mend::glued(source).into_iter().chain(expanded) {
+            reader.replace_problems(&cause);
         }
         Self {
             environment: reader.environment,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::not_tried;
 
 faults! {
     FROZEN_FILE = Fault {
@@ -26,8 +27,7 @@ faults! {
 struct Flagged(PathBuf);
 
 impl Flagged {
-    /// `None` where the file system has no such flags.
-    #[expect(clippy::print_stderr, reason = "shows what was not tested")]
+    /// `None` where the file system has no such flags, which is noted.
     fn set(path: PathBuf, flag: &str) -> Option<Self> {
         let output = Command::new("chattr")
             .arg(flag)
@@ -35,11 +35,8 @@ impl Flagged {
             .output()
             .unwrap();
         if !output.status.success() {
-            eprintln!(
-                "NOT TESTED: chattr {flag} is refused on the file system of {}: {}",
-                path.display(),
-                String::from_utf8_lossy(&output.stderr)
-            );
+            let refused = String::from_utf8_lossy(&output.stderr);
+            not_tried(&format!("chattr {flag} is refused: {}", refused.trim()));
             return None;
         }
         Some(Self(path))

@@ -218,6 +218,31 @@ fn a_weak_secret_in_the_env_file() {
     says(&broken, "config.secrets", "pass", "");
 }
 
+/// What is left of it is short, which is not the cause.
+#[test]
+fn a_secret_with_a_dollar_sign() {
+    let broken = Broken::with_server("postgresql://u:p@127.0.0.1:1/d")
+        .env("ENVIRONMENT", "production")
+        .env("CORS_ORIGINS", "https://app.example.com")
+        .env("JWT_SECRET", "");
+    let file = broken.path().join(".env");
+    std::fs::write(
+        &file,
+        "JWT_SECRET=canary$5f0e1d2c3b4a5968778695a4b3c2d1e0f\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    says(
+        &broken,
+        "config.secrets",
+        "fail",
+        "# where the $ of JWT_SECRET is meant as it is, put the value into single quotes",
+    );
+    let report = broken.report(&["config", "check", "--format", "json"]);
+    let detail = report.detail("config.secrets");
+    assert!(!detail.contains("shorter"), "{detail}");
+}
+
 /// `cp .env.example .env`: all secrets are named at once, and one command fills them in.
 #[test]
 fn a_copied_example() {

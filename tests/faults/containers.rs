@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::faults::harness::{Scene, said, set_mode};
 use crate::faults::report::Report;
+use crate::support::not_tried;
 
 /// The id of the container, as its engine has it in the path of a file that it mounts there.
 const ID: &str = "0b1ff9f64d8903168f686616f14e2f90810146562df253f8e730ec6b0cf361d4";
@@ -45,11 +46,12 @@ struct Container {
     pid: String,
 }
 
-/// `None` where this user may not have one.
+/// `None` where this user may not have one, which is noted.
 async fn container() -> Option<Container> {
     let mut may = Command::new("unshare");
     let status = may.args(["-m", "-p", "-n", "-f", "ip", "link", "set", "lo", "up"]);
     if !status.status().is_ok_and(|status| status.success()) {
+        not_tried("this user may not have processes and a network of its own");
         return None;
     }
     let mut scene = Scene::sqlite().await;

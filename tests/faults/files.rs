@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::faults::Broken;
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults, said, set_mode};
 
 faults! {
     NOT_A_DATABASE = Fault {
@@ -223,6 +223,36 @@ async fn a_file_of_root() {
     for check in ["database.connection", FILE_OF_ROOT.check] {
         scene.doctor(check).says(check, "pass", "");
     }
+}
+
+/// After a crash the newest changes are in the log alone. What cannot be read is not judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_changes_that_only_root_may_read() {
+    let mut scene = Scene::sqlite().await;
+    let base = scene.start_at_its_port();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    scene.signal("-KILL");
+    scene.stop();
+    let log = scene.file().with_extension("db-wal");
+    assert!(log.metadata().unwrap().len() > 0);
+    for own in [scene.path().join("data"), scene.file()] {
+        chown(own, Some(65_534), Some(65_534)).unwrap();
+    }
+    set_mode(&log, 0o600);
+    scene.run_by(65_534);
+    let report = scene.check(&["doctor", "--only", "database", "--format", "json"]);
+    report.says(FILE_OF_ROOT.check, "fail", "chown 65534 data/todo.db-wal");
+    let migrated = scene.todoctl(&["migrate", "up"]);
+    assert_eq!(migrated.status.code(), Some(2), "{}", said(&migrated));
+    for text in [report.json.to_string(), said(&migrated)] {
+        assert!(!text.contains("another state"), "{text}");
+    }
+    let remedy = report.check(FILE_OF_ROOT.check)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene
+        .doctor(FILE_OF_ROOT.check)
+        .says(FILE_OF_ROOT.check, "pass", "");
+    assert_eq!(scene.status("GET", "/tasks/2"), 200);
 }
 
 /// A command of root's leaves nothing that the daemon's user may not open.

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::faults::harness::Scene;
 use crate::faults::scene::said;
+use crate::support::not_tried;
 
 const CHECK: &str = "database.connection";
 
@@ -20,8 +21,7 @@ fn run(program: &str, arguments: &[&str], path: &Path) -> Output {
 struct Disk(PathBuf);
 
 impl Disk {
-    /// `None` where no file can be mounted as a disk, as in a container.
-    #[expect(clippy::print_stderr, reason = "shows what was not tested")]
+    /// `None` where no file can be mounted as a disk, as in a container, which is noted.
     fn mount(at: &Path) -> Option<Self> {
         let image = at.with_extension("image");
         std::fs::File::create(&image)
@@ -34,7 +34,10 @@ impl Disk {
         let image = image.to_str().unwrap();
         let mounted = run("mount", &["-o", "loop", image], at);
         if !mounted.status.success() {
-            eprintln!("NOT TESTED: a frozen file system: {}", said(&mounted));
+            not_tried(&format!(
+                "a file cannot be mounted as a disk: {}",
+                said(&mounted).trim()
+            ));
             return None;
         }
         Some(Self(at.to_owned()))

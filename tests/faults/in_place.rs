@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::faults::harness::{Scene, said, set_mode};
 use crate::faults::report::Report;
+use crate::support::{may_mount, not_tried};
 
 /// As `docs/deploy/systemd.md` sets it up: secrets in a file that is read before the daemon starts, and
 /// the other variables beside it.
@@ -43,11 +44,6 @@ fn give(scene: &Scene, entry: &str) {
         .args(["-R", "65534:65534", entry])
         .current_dir(scene.path());
     assert!(status.status().unwrap().success());
-}
-
-fn may_mount() -> bool {
-    let status = Command::new("unshare").args(["--mount", "true"]).status();
-    status.is_ok_and(|status| status.success())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +120,6 @@ async fn lines_that_the_daemon_has_not_got() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_among_the_daemons_mounts() {
     if !may_mount() {
-        eprintln!("not tried: this user may not have mounts of its own");
         return;
     }
     let mut scene = Scene::sqlite().await;
@@ -165,7 +160,6 @@ async fn a_secret_among_the_daemons_mounts() {
 #[tokio::test]
 async fn a_mounted_file_that_was_replaced_outside() {
     if !may_mount() {
-        eprintln!("not tried: this user may not have mounts of its own");
         return;
     }
     let scene = Scene::sqlite().await;
@@ -206,8 +200,7 @@ async fn a_mounted_file_that_was_replaced_outside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_cannot_remember_its_database() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: nobody else can give a file to another user");
-        return;
+        return not_tried("only root can give a file to another user");
     }
     let mut scene = Scene::sqlite().await;
     give(&scene, "data");

@@ -95,6 +95,24 @@ async fn users_without_their_token() {
     );
 }
 
+/// As soon as the proxy is changed: the tokens that came through before are remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_whose_token_came_through_before() {
+    let mut scene = Scene::sqlite().await;
+    let created = scene.todoctl(&["session", "create", "--user", "me"]);
+    let session = String::from_utf8(created.stdout).unwrap();
+    let url = format!("{}/tasks/", scene.start_at_its_port());
+    let accepted = |client: &Client| client.get(&url).bearer_auth(session.trim());
+    assert_eq!(asked(5, accepted), [200; 5]);
+    assert_eq!(asked(99, |client| client.get(&url)), [401; 99]);
+    scene.doctor(ERRORS).says(ERRORS, "pass", "");
+    assert_eq!(asked(1, |client| client.get(&url)), [401]);
+    says(
+        &scene,
+        &["100 of 105 requests that are not a service's had no Authorization: Bearer header"],
+    );
+}
+
 fn jwt(secret: &str, algorithm: &str, claims: &Value) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
     let signed = jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap();

@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use crate::faults::fingerprint;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+use crate::support::may_mount;
 
 faults! {
     LOST_FOR_SERVER = Fault {
@@ -385,11 +386,7 @@ async fn generated_secrets_of_a_service_that_was_moved_to_postgresql() {
 /// The secrets are below the mount.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_volume_in_the_place_of_the_secrets() {
-    let may_mount = std::process::Command::new("unshare")
-        .args(["--mount", "true"])
-        .status();
-    if !may_mount.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: this user may not have mounts of its own");
+    if !may_mount() {
         return;
     }
     let scene = Scene::sqlite().await;

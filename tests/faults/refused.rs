@@ -3,7 +3,7 @@
 use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::json;
 
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults, said};
 use crate::support::auth_peer::{AuthPeer, TestKey};
 use crate::support::blocking_http_client;
 
@@ -261,4 +261,29 @@ async fn what_the_auth_server_calls_itself() {
     let report = scene.doctor(ERRORS);
     report.says(ERRORS, "warn", "write its address into iss");
     assert!(report.detail(ERRORS).contains("no address as their issuer"));
+}
+
+/// The daemon is started in a shell that has the secret from before it was changed in `.env`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_shell() {
+    let mut scene = Scene::sqlite().await;
+    let right = scene.get("SERVICE_AUTH_TOKEN").unwrap();
+    let export = "export SERVICE_AUTH_TOKEN=0f1e2d3c4b5a69780f1e2d3c4b5a6978";
+    let base = scene.start_by(&format!("{export}; exec todoctl serve"));
+    let url = format!("{base}/tasks/");
+    let service = |client: &Client| {
+        client
+            .get(&url)
+            .bearer_auth(&right)
+            .header("X-User-ID", "me")
+    };
+    assert_eq!(asked(12, service), [401; 12]);
+    let doctor = format!("{export}; todoctl doctor --only daemon.errors || true");
+    let printed = said(&scene.type_in(&doctor));
+    for text in [
+        "the environment has another SERVICE_AUTH_TOKEN than the .env file",
+        "fix: unset SERVICE_AUTH_TOKEN",
+    ] {
+        assert!(printed.contains(text), "{printed}");
+    }
 }

@@ -69,7 +69,11 @@ async fn logins_without_the_password() {
     rule("local all all peer", "no pg_hba.conf entry").await;
     scene.set("DATABASE_URL", &by_socket);
     // Nowhere a way: the line has to be changed.
-    scene.doctor(LOGIN).says(LOGIN, "fail", "pg_hba_file_rules");
+    let report = scene.doctor(LOGIN);
+    report.says(LOGIN, "fail", "pg_hba_file_rules");
+    // The server has no TLS to offer.
+    let remedy = report.check(LOGIN)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("sslmode"), "{remedy}");
     rule(
         "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256",
         "",

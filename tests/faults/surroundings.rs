@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::faults::Broken;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::support::process::free_port;
+use crate::support::{may_mount, not_tried};
 
 faults! {
     QUOTED_ENVIRONMENT = Fault {
@@ -144,9 +145,7 @@ async fn a_limit_of_open_files() {
 
 #[tokio::test]
 async fn another_file_at_the_same_path() {
-    let may_mount = Command::new("unshare").args(["--mount", "true"]).status();
-    if !may_mount.is_ok_and(|status| status.success()) {
-        eprintln!("not tried: this user may not have mounts of its own");
+    if !may_mount() {
         return;
     }
     let mut scene = Scene::sqlite().await;
@@ -254,8 +253,7 @@ async fn a_daemon_on_another_port() {
 fn a_port_for_root_alone() {
     let least = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if least.is_ok_and(|text| text.trim() == "0") || !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: every port is for everybody here, or nobody can become another user");
-        return;
+        return not_tried("every user may listen on every port here, or this user is not root");
     }
     let broken = Broken::new().env("PORT", "81").run_by(65_534);
     std::os::unix::fs::chown(broken.path(), Some(65_534), Some(65_534)).unwrap();
@@ -281,8 +279,7 @@ fn give_to(scene: &Scene, user: u32) {
 #[tokio::test]
 async fn generated_secrets_of_root() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("not tried: nobody else can give a file to another user");
-        return;
+        return not_tried("only root can give a file to another user");
     }
     let mut scene = Scene::sqlite().await;
     scene.unset("SERVICE_AUTH_TOKEN");
@@ -341,8 +338,7 @@ impl Drop for Group {
 #[tokio::test]
 async fn a_limit_of_memory() {
     let Some(group) = Group::make() else {
-        eprintln!("not tried: no control group can be made here");
-        return;
+        return not_tried("no control group can be made here");
     };
     let mut scene = Scene::sqlite().await;
     scene.start_at_its_port();
@@ -371,8 +367,7 @@ async fn a_limit_of_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_in_which_the_kernel_has_killed() {
     let Some(group) = Group::make() else {
-        eprintln!("not tried: no control group can be made here");
-        return;
+        return not_tried("no control group can be made here");
     };
     let mut scene = Scene::sqlite().await;
     group.write(group.limit, 256 << 20);

@@ -13,6 +13,7 @@ use todoctl::domain::{
 use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter, migrate};
 
 use super::{connect, task, user};
+use crate::support::not_tried;
 
 /// A small file system in memory; gone with its value.
 struct SmallDisk(tempfile::TempDir);
@@ -49,8 +50,7 @@ fn is_refused(error: &StoreError) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there() {
     let Some(disk) = SmallDisk::mount() else {
-        println!("SKIPPED: a small file system cannot be mounted here (it needs root)");
-        return;
+        return not_tried("a small file system cannot be mounted here");
     };
     let target = DatabaseTarget::Sqlite(SqliteTarget {
         path: disk.path().join("todo.db"),

@@ -73,6 +73,7 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
                 .filter(|_| may_be_its)
                 .and_then(|url| of_auth_server(cause.reason, url, own.other_issuer));
             let (what, remedy) = has_old_secret(cause, own)
+                .or_else(|| has_hidden_secret(cause, own))
                 .or(of_auth_server)
                 .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
             collected.warn(found.text(cause, &what, requests.minutes), remedy);
@@ -84,18 +85,23 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
     check_limited(collected, requests, source);
 }
 
-/// What is said where clients may be right, and the daemon has another secret than its configuration.
-fn has_old_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
-    let (secret, what) = match cause.reason {
+/// The secret that clients may have a right value of, and what is said of them.
+fn secret_of(cause: &Cause) -> Option<(&'static str, &'static str)> {
+    match cause.reason {
         "signature" | "unknown_key" if cause.details != PUBLISHED => {
-            ("JWT_SECRET", "user tokens had a wrong signature")
+            Some(("JWT_SECRET", "user tokens had a wrong signature"))
         }
-        "service_token" => (
+        "service_token" => Some((
             "SERVICE_AUTH_TOKEN",
             "requests of services had another service token",
-        ),
-        _ => return None,
-    };
+        )),
+        _ => None,
+    }
+}
+
+/// What is said where clients may be right, and the daemon has another secret than its configuration.
+fn has_old_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
+    let (secret, what) = secret_of(cause)?;
     let is_old = own.other_values.iter().any(|name| name == secret);
     is_old.then(|| {
         (
@@ -103,6 +109,21 @@ fn has_old_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
             Remedy::note(format!(
                 "correct that first, as daemon.configuration says: clients with the value of {secret} that is set here are right"
             )),
+        )
+    })
+}
+
+/// The same where the daemon has the secret of its environment, and its `.env` file another one.
+fn has_hidden_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
+    let (secret, what) = secret_of(cause)?;
+    let is_hidden = own.source.overridden().any(|name| name == secret);
+    is_hidden.then(|| {
+        let advice = format!(
+            "if {secret} of the .env file is the right one, take the other out of the environment that the daemon is started in, and start it again:"
+        );
+        (
+            format!("{what}, and the environment has another {secret} than the .env file, which does not count"),
+            Remedy::note(advice).then(Remedy::unset(secret)),
         )
     })
 }
