@@ -1,7 +1,6 @@
 //! `/docs`: Swagger UI, from files inside the binary. `/redoc` leads to it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION};
 use http::{HeaderValue, StatusCode};
@@ -18,6 +17,15 @@ const DOCS_POLICY: HeaderValue = HeaderValue::from_static(
 
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; charset=utf-8");
+const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const PNG: HeaderValue = HeaderValue::from_static("image/png");
+
+/// A file of Swagger UI, which `build.rs` packs with gzip.
+macro_rules! packed {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice()
+    };
+}
 
 const PAGE: &str = include_str!("docs/index.html");
 const START: &str = include_str!("docs/start.js");
@@ -36,17 +44,13 @@ pub(super) async fn docs_asset(_: Call<()>, inputs: Inputs<AssetPath>) -> Result
     if name == "start.js" {
         return Ok(file(JAVASCRIPT, START.as_bytes()));
     }
-    let config = Arc::new(utoipa_swagger_ui::Config::default());
-    let Ok(Some(asset)) = utoipa_swagger_ui::serve(&name, config) else {
-        return Err(ApiError::PathNotFound);
+    let (media_type, packed) = match name.as_str() {
+        "swagger-ui.css" => (CSS, packed!("swagger-ui.css")),
+        "swagger-ui-bundle.js" => (JAVASCRIPT, packed!("swagger-ui-bundle.js")),
+        "favicon-32x32.png" => (PNG, packed!("favicon-32x32.png")),
+        _ => return Err(ApiError::PathNotFound),
     };
-    let media_type = HeaderValue::from_str(&asset.content_type).map_err(ApiError::internal)?;
-    let reply = file(media_type, asset.bytes);
-    Ok(if asset.gzpipped {
-        reply.with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip"))
-    } else {
-        reply
-    })
+    Ok(file(media_type, packed).with_header(CONTENT_ENCODING, HeaderValue::from_static("gzip")))
 }
 
 /// A file of the documentation.
