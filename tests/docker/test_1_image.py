@@ -32,14 +32,16 @@ def files(image):
         docker("rm", name)
     found = {}
     for line in exported.splitlines():
-        mode, owner, _, _, _, path = line.split(None, 5)
-        found["/" + path.split(" -> ")[0].strip("/")] = (mode, owner)
+        mode, owner, size, _, _, path = line.split(None, 5)
+        found["/" + path.split(" -> ")[0].strip("/")] = (mode, owner, size)
     return found
 
 
-def test_is_small(image):
+def test_is_small(image, files):
     size = int(docker("image", "inspect", "-f", "{{.Size}}", image))
     assert size <= 45 * MEGABYTE, size
+    _, _, program = files["/usr/local/bin/todoctl"]
+    assert int(program) < 20 * 1024 * 1024, program
 
 
 def test_configuration(image):
@@ -72,13 +74,13 @@ def test_without_shell_package_manager_and_other_users(image, files):
     assert not programs
     shell = run("docker", "run", "--rm", "--entrypoint", "/bin/sh", image, "-c", "true", check=False)
     assert shell.returncode != 0
-    setuid = {path for path, (mode, _) in files.items() if mode[0] == "-" and "s" in mode}
+    setuid = {path for path, (mode, _, _) in files.items() if mode[0] == "-" and "s" in mode}
     assert not setuid
 
 
 def test_appuser_can_write_data_and_tmp_alone(image, files):
-    mine = {path for path, (_, owner) in files.items() if owner.startswith("1000/")}
-    anybody = {path for path, (mode, _) in files.items() if mode[8] == "w" and mode[0] != "l"}
+    mine = {path for path, (_, owner, _) in files.items() if owner.startswith("1000/")}
+    anybody = {path for path, (mode, _, _) in files.items() if mode[8] == "w" and mode[0] != "l"}
     assert mine == {"/data"}
     assert anybody == {"/tmp"}
     assert files["/tmp"][0] == "drwxrwxrwt"
