@@ -167,7 +167,12 @@ impl Postgres {
         let rate = rate.and_then(|rest| rest.split(' ').next());
         match rate {
             Some(rate) if output.status.success() => Ok(rate.parse()?),
-            _ => bail!("pgbench: {}", String::from_utf8_lossy(&output.stderr)),
+            // Where the clients take longer to connect, there is no rate, and no error.
+            _ => bail!(
+                "pgbench has no rate of {clients} clients in {} s; a longer time (--seconds) may help: {}",
+                duration.as_secs(),
+                String::from_utf8_lossy(&output.stderr)
+            ),
         }
     }
 
