@@ -58,9 +58,14 @@ impl Audit {
         telemetry::warn_of_open_metrics(&mut reader, &telemetry, &http);
         let limits = auth::read(&mut reader);
         let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
-        let from_file = |one: &&Warning| !source.is_in_environment(&one.variable);
-        let expanded = source.warnings().iter().filter(from_file).cloned();
-        for cause in mend::glued(source).into_iter().chain(expanded) {
+        // What is left of a secret without the reference is short, or nothing.
+        let is_cut = |one: &&Warning| {
+            let mut secrets = SecretName::ALL.into_iter();
+            !source.is_in_environment(&one.variable)
+                && secrets.any(|secret| secret.as_str() == one.variable)
+        };
+        let cut = source.warnings().iter().filter(is_cut).cloned();
+        for cause in mend::glued(source).into_iter().chain(cut) {
             reader.replace_problems(&cause);
         }
         Self {
