@@ -41,19 +41,18 @@ WORKDIR /build
 # torture is a member of the workspace, and not compiled.
 COPY Cargo.toml Cargo.lock ./
 COPY torture/Cargo.toml torture/Cargo.toml
-RUN mkdir -p src torture/src \
-    && echo 'fn main() {}' | tee src/main.rs > torture/src/main.rs \
+RUN mkdir -p src build torture/src \
+    && echo 'fn main() {}' | tee src/main.rs build/main.rs > torture/src/main.rs \
     && : > src/lib.rs \
-    && rm -f build.rs \
     && cargo auditable build --profile dist --locked \
-    && rm -r src
+    && rm -r src build
 
-COPY build.rs build.rs
+COPY build build
 COPY migrations migrations
 COPY src src
 ARG TODOCTL_COMMIT=
 # The files keep their dates, which may be older than the empty crate built above.
-RUN touch build.rs src/main.rs src/lib.rs \
+RUN touch build/main.rs src/main.rs src/lib.rs \
     && cargo auditable build --profile dist --locked \
     && cp target/dist/todoctl /todoctl
 

@@ -20,7 +20,7 @@ const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; chars
 const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
 const PNG: HeaderValue = HeaderValue::from_static("image/png");
 
-/// A file of Swagger UI, which `build.rs` packs with gzip.
+/// A file of Swagger UI, which `build/swagger_ui.rs` packs with gzip.
 macro_rules! packed {
     ($name:literal) => {
         include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")).as_slice()
