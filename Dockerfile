@@ -42,7 +42,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY torture/Cargo.toml torture/Cargo.toml
 RUN mkdir -p src build torture/src \
-    && echo 'fn main() {}' | tee src/main.rs build/main.rs > torture/src/main.rs \
+    && echo 'fn main() {}' | tee src/main.rs build/build.rs > torture/src/main.rs \
     && : > src/lib.rs \
     && cargo auditable build --profile dist --locked \
     && rm -r src build
@@ -52,7 +52,7 @@ COPY migrations migrations
 COPY src src
 ARG TODOCTL_COMMIT=
 # The files keep their dates, which may be older than the empty crate built above.
-RUN touch build/main.rs src/main.rs src/lib.rs \
+RUN touch build/build.rs src/main.rs src/lib.rs \
     && cargo auditable build --profile dist --locked \
     && cp target/dist/todoctl /todoctl
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::support::{Answer, HttpPeer, MailPeer, RedisServer, blocking_http_client, eventually};
+use crate::support::{
+    Answer, HttpPeer, MailPeer, RedisServer, blocking_eventually, blocking_http_client, eventually,
+};
 
 faults! {
     FAILING_ROUTE = Fault {
@@ -174,12 +176,27 @@ async fn services_that_went_away() {
     .await;
 }
 
+/// The daemon's process when its number of open files has not changed for some time: what runs after a
+/// start has connections of its own.
+fn settled(base: &str) -> Value {
+    let mut process = Value::Null;
+    let mut same = 0;
+    blocking_eventually("the number of open files settles", || {
+        let now = status(base)["process"].clone();
+        let is_same = now["open_files"] == process["open_files"];
+        same = if is_same { same + 1 } else { 0 };
+        process = now;
+        same >= 20
+    });
+    process
+}
+
 /// A limit for a shell, not for a service.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_files() {
     let mut scene = Scene::postgres().await;
     let base = scene.start_at_its_port();
-    let process = status(&base)["process"].clone();
+    let process = settled(&base);
     let limit = process["open_files"].as_u64().unwrap() + 2;
     let lowered = Command::new("prlimit")
         .args(["--pid", &process["pid"].to_string()])

@@ -122,7 +122,7 @@ fn has_hidden_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
             "if {secret} of the .env file is the right one, take the other out of the environment that the daemon is started in, and start it again:"
         );
         (
-            format!("{what}, and the environment has another {secret} than the .env file, which does not count"),
+            format!("{what}, and the environment has another {secret} than the .env file, and counts before it"),
             Remedy::note(advice).then(Remedy::unset(secret)),
         )
     })
