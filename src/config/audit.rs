@@ -58,7 +58,7 @@ impl Audit {
         telemetry::warn_of_open_metrics(&mut reader, &telemetry, &http);
         let limits = auth::read(&mut reader);
         let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
-        // What is left of a secret without the reference is short, or nothing.
+        // What is left of such a secret is too short, or empty, which is not its cause.
         let is_cut = |one: &&Warning| {
             let mut secrets = SecretName::ALL.into_iter();
             !source.is_in_environment(&one.variable)
