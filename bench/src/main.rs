@@ -85,6 +85,12 @@ struct Selection {
     /// Seconds of each measurement; 2 in a quick run, else 3.
     #[arg(long)]
     seconds: Option<u64>,
+    /// Also measure latency, as a full run always does. Of two programs, at the same rate.
+    #[arg(long)]
+    latency: bool,
+    /// Only PostgreSQL, so many milliseconds away.
+    #[arg(long, value_name = "MS")]
+    away: Option<u64>,
 }
 
 impl Selection {
@@ -94,6 +100,12 @@ impl Selection {
                 && (self.connections.is_empty() || self.connections.contains(&cell.connections))
                 && self.engine.is_none_or(|engine| engine == cell.engine)
         });
+        if let Some(away) = self.away {
+            cells.retain(|cell| cell.engine == Engine::Postgres);
+            for cell in &mut cells {
+                cell.latency_ms = away;
+            }
+        }
         if cells.is_empty() {
             bail!("nothing to measure: the selection is empty");
         }
@@ -143,7 +155,13 @@ impl Bench {
                 program, folder, ..
             } = &self.cli;
             let mut site = Site::new(program, &self.postgres, "bench", folder)?;
-            matrix::run(&mut site, &cells, rounds, each, with_latency)
+            matrix::run(
+                &mut site,
+                &cells,
+                rounds,
+                each,
+                with_latency || selection.latency,
+            )
         })
     }
 
@@ -155,7 +173,7 @@ impl Bench {
                 site(baseline, "bench_baseline")?,
                 site(&self.cli.program, "bench")?,
             ];
-            matrix::compare(&mut sites, &cells, rounds, each)
+            matrix::compare(&mut sites, &cells, rounds, each, selection.latency)
         })
     }
 

@@ -204,7 +204,7 @@ fn row(cell: &Cell, measured: &Measured) -> Result<Row> {
     })
 }
 
-/// Server CPU of the program as a part of the baseline's, in each cell.
+/// The program as a part of the baseline, in each cell.
 #[derive(Serialize)]
 pub struct Comparison {
     #[serde(flatten)]
@@ -214,6 +214,29 @@ pub struct Comparison {
     /// Of the two in the same round.
     pub cpu_ratio: Spread,
     pub rate_ratio: Spread,
+    pub latency: Option<ComparedLatency>,
+    pub failed: u64,
+}
+
+/// Of both at the same rate.
+#[derive(Serialize)]
+pub struct ComparedLatency {
+    /// Requests a second.
+    pub rate: Spread,
+    pub baseline_p99_us: Spread,
+    pub p99_us: Spread,
+    /// Of the two in the same round.
+    pub p99_ratio: Spread,
+}
+
+/// The baseline and the program, one after the other.
+type Both = [Sample; 2];
+
+/// What was measured of a cell.
+#[derive(Default)]
+struct Compared {
+    rates: Vec<Both>,
+    latencies: Vec<(f64, Both)>,
 }
 
 /// Measures two programs in turns. Which one is first changes with each round.
@@ -222,37 +245,65 @@ pub fn compare(
     cells: &[Cell],
     rounds: usize,
     each: Duration,
+    with_latency: bool,
 ) -> Result<Vec<Comparison>> {
-    let mut samples: Vec<Vec<[Sample; 2]>> = cells.iter().map(|_| Vec::new()).collect();
+    let mut compared: Vec<Compared> = cells.iter().map(|_| Compared::default()).collect();
     for round in 1..=rounds {
-        for (cell, samples) in cells.iter().zip(&mut samples) {
-            eprintln!("bench: round {round} of {rounds}: {}", describe(cell));
+        let mut both = |cell: &Cell, pace| -> Result<Both> {
             let [baseline, current] = &mut *sites;
-            samples.push(if round % 2 == 0 {
-                let current = current.measure(cell, Pace::Closed, each)?;
-                [baseline.measure(cell, Pace::Closed, each)?, current]
+            if round % 2 == 0 {
+                let current = current.measure(cell, pace, each)?;
+                Ok([baseline.measure(cell, pace, each)?, current])
             } else {
-                let baseline = baseline.measure(cell, Pace::Closed, each)?;
-                [baseline, current.measure(cell, Pace::Closed, each)?]
-            });
+                let baseline = baseline.measure(cell, pace, each)?;
+                Ok([baseline, current.measure(cell, pace, each)?])
+            }
+        };
+        for (cell, compared) in cells.iter().zip(&mut compared) {
+            eprintln!("bench: round {round} of {rounds}: {}", describe(cell));
+            let rates = both(cell, Pace::Closed)?;
+            if with_latency {
+                let [baseline, current] = &rates;
+                let rate = PART_OF_RATE * baseline.outcome.rate().min(current.outcome.rate());
+                compared
+                    .latencies
+                    .push((rate, both(cell, Pace::Open(rate))?));
+            }
+            compared.rates.push(rates);
         }
     }
     cells
         .iter()
-        .zip(&samples)
-        .map(|(cell, samples)| {
-            let spread = |value: fn(&[Sample; 2]) -> f64| {
-                Spread::of(samples.iter().map(value)).context("at least one round")
-            };
-            Ok(Comparison {
-                cell: *cell,
-                baseline_cpu_us: spread(|[baseline, _]| baseline.server_cpu)?,
-                server_cpu_us: spread(|[_, current]| current.server_cpu)?,
-                cpu_ratio: spread(|[baseline, current]| current.server_cpu / baseline.server_cpu)?,
-                rate_ratio: spread(|[baseline, current]| {
-                    current.outcome.rate() / baseline.outcome.rate()
-                })?,
-            })
-        })
+        .zip(&compared)
+        .map(|(cell, compared)| comparison(cell, compared).context("at least one round"))
         .collect()
+}
+
+fn comparison(cell: &Cell, compared: &Compared) -> Option<Comparison> {
+    let Compared { rates, latencies } = compared;
+    let spread = |value: fn(&Both) -> f64| Spread::of(rates.iter().map(value));
+    let p99 = |value: fn([f64; 2]) -> f64| {
+        let both = |[baseline, current]: &Both| {
+            [baseline, current].map(|sample| sample.outcome.percentile(99.0))
+        };
+        Spread::of(latencies.iter().map(|(_, samples)| value(both(samples))))
+    };
+    let latency = || {
+        Some(ComparedLatency {
+            rate: Spread::of(latencies.iter().map(|(rate, _)| *rate))?,
+            baseline_p99_us: p99(|[baseline, _]| baseline)?,
+            p99_us: p99(|[_, current]| current)?,
+            p99_ratio: p99(|[baseline, current]| current / baseline)?,
+        })
+    };
+    let samples = rates.iter().chain(latencies.iter().map(|(_, both)| both));
+    Some(Comparison {
+        cell: *cell,
+        baseline_cpu_us: spread(|[baseline, _]| baseline.server_cpu)?,
+        server_cpu_us: spread(|[_, current]| current.server_cpu)?,
+        cpu_ratio: spread(|[baseline, current]| current.server_cpu / baseline.server_cpu)?,
+        rate_ratio: spread(|[baseline, current]| current.outcome.rate() / baseline.outcome.rate())?,
+        latency: latency(),
+        failed: samples.flatten().map(|one| one.outcome.failed).sum(),
+    })
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cost::Cost;
 use crate::credentials::Caller;
-use crate::matrix::{Comparison, Row, describe};
+use crate::matrix::{ComparedLatency, Comparison, Row, describe};
 use crate::postgres::Postgres;
 use crate::scale::Scale;
 use crate::site::Engine;
@@ -205,21 +205,39 @@ fn cells(row: &Row) -> Vec<String> {
 impl Report<Vec<Comparison>> {
     pub fn markdown(&self, baseline: &str) -> String {
         let mut text = self.head("Comparison of two programs") + &self.rounds();
-        text += &format!(" The baseline is {baseline}.\n\n");
+        text += &format!(" The baseline is {baseline}.");
+        if self.result.iter().any(|row| row.latency.is_some()) {
+            text += " p99 is in microseconds, of both at the same rate: 70 % of what the slower one reached.";
+        }
+        text += "\n\n";
         let heads = [
             "cell",
             "baseline, µs CPU",
             "µs CPU",
             "CPU ratio",
             "requests/s ratio",
+            "at requests/s",
+            "baseline, p99",
+            "p99",
+            "p99 ratio",
+            "failed",
         ];
         let rows = self.result.iter().map(|row| {
+            let latency = row.latency.as_ref();
+            let latency = |value: fn(&ComparedLatency) -> Spread| {
+                latency.map_or_else(|| NOTHING.to_owned(), |it| spread(value(it)))
+            };
             vec![
                 describe(&row.cell),
                 spread(row.baseline_cpu_us),
                 spread(row.server_cpu_us),
                 spread(row.cpu_ratio),
                 spread(row.rate_ratio),
+                latency(|it| it.rate),
+                latency(|it| it.baseline_p99_us),
+                latency(|it| it.p99_us),
+                latency(|it| it.p99_ratio),
+                row.failed.to_string(),
             ]
         });
         text + &table(&heads, rows)

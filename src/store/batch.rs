@@ -19,8 +19,9 @@
 //!
 //! **How many connections are in use** follows from the time that the quickest statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
-//! more than the pool has. A few requests wait for others before they use one more. If none becomes
-//! free within the usual time, one more is used all the same: a statement may be waiting for a lock.
+//! more than the pool has. A few requests wait for others before they use one more, for a millisecond
+//! at most. If no connection becomes free within the usual time, one more is used than should be: a
+//! statement may be waiting for a lock.
 //!
 //! **What holds for a request** is the same as if it had run alone:
 //!

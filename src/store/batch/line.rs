@@ -3,7 +3,7 @@
 use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::store::queue::Waiting;
 
 use super::requests::{Request, Requests};
-use super::width::{Load, Width};
+use super::width::{CONNECTION_WAIT, Load, Width};
 
 pub(super) struct Line {
     state: Mutex<State>,
@@ -28,8 +28,11 @@ pub(super) struct State {
 }
 
 impl State {
-    fn has_room(&self) -> bool {
-        self.width.has_room(self.load, self.requests.len())
+    /// Whether one more connection should be used, for requests of which the first has waited for
+    /// `waited`.
+    fn has_room(&self, waited: Duration) -> bool {
+        let waiting = self.requests.len();
+        self.width.has_room(self.load, waiting, waited)
     }
 }
 
@@ -52,7 +55,7 @@ impl Line {
         let mut state = self.lock();
         let number = state.requests.push(waiting, request);
         let is_collecting = mem::replace(&mut state.is_collecting, true);
-        let has_room = is_collecting && state.has_room();
+        let has_room = is_collecting && state.has_room(Duration::ZERO);
         drop(state);
         if has_room {
             self.has_room.notify_one();
@@ -62,12 +65,12 @@ impl Line {
 
     /// Waits until one more connection should be used, but not for long.
     pub async fn place(self: &Arc<Self>) -> Place {
-        let patience = self.lock().width.patience();
-        let mut waited = pin!(sleep(patience));
+        let begun = Instant::now();
+        let mut time_passes = pin!(sleep(CONNECTION_WAIT));
         loop {
-            {
+            let patience = {
                 let mut state = self.lock();
-                if state.has_room() || waited.is_elapsed() {
+                if state.has_room(begun.elapsed()) {
                     state.load.connections += 1;
                     return Place {
                         line: Arc::clone(self),
@@ -75,10 +78,14 @@ impl Line {
                         requests: 0,
                     };
                 }
+                state.width.patience()
+            };
+            if time_passes.is_elapsed() {
+                time_passes.as_mut().reset((begun + patience).into());
             }
             tokio::select! {
                 () = self.has_room.notified() => {}
-                () = &mut waited => {}
+                () = &mut time_passes => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// About how long a request should wait for a connection at most.
-const CONNECTION_WAIT: Duration = Duration::from_millis(1);
+pub(super) const CONNECTION_WAIT: Duration = Duration::from_millis(1);
 
 /// Statements that take less use one connection at a time: more requests share each of them, which
 /// saves more than the database loses while this process reads an answer. Longer ones, such as those
@@ -58,16 +58,20 @@ impl Width {
         }));
     }
 
-    /// Whether `waiting` requests should use one more connection.
+    /// Whether `waiting` requests, the first of which has waited for `waited`, should use one more
+    /// connection.
     ///
     /// They should be at least half as many as those that share a statement at present. A few that
-    /// go ahead of those that arrive next would take a connection and a commit for themselves.
-    pub fn has_room(&self, load: Load, waiting: usize) -> bool {
+    /// go ahead of those that arrive next would take a connection and a commit for themselves. But
+    /// they wait for others no longer than [`CONNECTION_WAIT`]: an answer from a distant database
+    /// takes much more.
+    pub fn has_room(&self, load: Load, waiting: usize, waited: Duration) -> bool {
         let Load {
             connections,
             requests,
         } = load;
-        connections < self.get() && 2 * waiting * connections >= requests
+        let is_worth_it = 2 * waiting * connections >= requests || waited >= CONNECTION_WAIT;
+        connections < self.get() && is_worth_it || waited >= self.patience()
     }
 
     /// How long no connection becomes free only if those in use wait for something, such as a lock.
@@ -135,13 +139,31 @@ mod tests {
                 connections,
                 requests,
             };
-            width.has_room(load, waiting)
+            width.has_room(load, waiting, Duration::ZERO)
         };
         assert!(has_room(0, 0, 1), "nobody to wait with");
         assert!(has_room(1, 1, 1) && has_room(1, 2, 1));
         assert!(!has_room(1, 3, 1) && has_room(1, 3, 2));
         assert!(!has_room(2, 64, 15) && has_room(2, 64, 16));
         assert!(!has_room(3, 3, 100), "as many as there should be");
+    }
+
+    #[test]
+    fn nobody_waits_for_others_while_a_distant_database_answers() {
+        let mut width = Width::up_to(15);
+        for _ in 0..100 {
+            width.record(Duration::from_millis(10));
+        }
+        let has_room = |connections, waited| {
+            let load = Load {
+                connections,
+                requests: 6 * connections,
+            };
+            width.has_room(load, 1, Duration::from_millis(waited))
+        };
+        assert!(!has_room(9, 0) && has_room(9, 1));
+        assert!(!has_room(10, 1), "as many as there should be");
+        assert!(has_room(10, 10), "something holds up the others");
     }
 
     #[test]
