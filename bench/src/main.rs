@@ -62,6 +62,14 @@ enum Mode {
         #[command(flatten)]
         selection: Selection,
     },
+    /// The program and a copy of it in which requests share no statement and no commit, in turns:
+    /// rates, and latencies at the same rate.
+    Unshared {
+        #[arg(long, env = "TODOCTL_BASELINE", hide = true)]
+        baseline: PathBuf,
+        #[command(flatten)]
+        selection: Selection,
+    },
     /// Millions of tasks, thousands of connections, and the memory of a long load.
     Scale(scale::Options),
     /// Start, size and idle time.
@@ -85,7 +93,7 @@ struct Selection {
     /// Seconds of each measurement; 2 in a quick run, else 3.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Also measure latency, as a full run always does. Of two programs, at the same rate.
+    /// Also measure latency, as the modes full and unshared always do. Of two programs, at the same rate.
     #[arg(long)]
     latency: bool,
     /// Only PostgreSQL, so many milliseconds away.
@@ -165,15 +173,22 @@ impl Bench {
         })
     }
 
-    fn compare(&self, selection: &Selection, baseline: &Path) -> Result<Report<Vec<Comparison>>> {
-        let cells = selection.of(matrix::quick())?;
+    fn compare(
+        &self,
+        selection: &Selection,
+        baseline: &Path,
+        cells: Vec<Cell>,
+        with_latency: bool,
+    ) -> Result<Report<Vec<Comparison>>> {
+        let cells = selection.of(cells)?;
+        let with_latency = with_latency || selection.latency;
         self.report(selection.effort((5, 3)), |rounds, each| {
             let site = |program, name| Site::new(program, &self.postgres, name, &self.cli.folder);
             let mut sites = [
                 site(baseline, "bench_baseline")?,
                 site(&self.cli.program, "bench")?,
             ];
-            matrix::compare(&mut sites, &cells, rounds, each, selection.latency)
+            matrix::compare(&mut sites, &cells, rounds, each, with_latency)
         })
     }
 
@@ -210,11 +225,23 @@ impl Bench {
                 baseline,
                 selection,
             } => {
-                let report = self.compare(selection, baseline)?;
-                let page = report.markdown(&report::version(baseline)?);
+                let report = self.compare(selection, baseline, matrix::quick(), false)?;
+                let baseline = report::version(baseline)?;
+                let page = report.markdown("Comparison of two programs", &baseline);
                 self.publish("compare", &report, &page)?;
-                let slower = |row: &Comparison| row.cpu_ratio.median > REGRESSION;
-                Ok(!report.result.iter().any(slower))
+                let is_worse =
+                    |row: &Comparison| row.failed > 0 || row.cpu_ratio.median > REGRESSION;
+                Ok(!report.result.iter().any(is_worse))
+            }
+            Mode::Unshared {
+                baseline,
+                selection,
+            } => {
+                let report = self.compare(selection, baseline, matrix::unshared(), true)?;
+                let baseline = "the same program with a statement and a commit for each request";
+                let page = report.markdown("What sharing does", baseline);
+                self.publish("unshared", &report, &page)?;
+                Ok(report.result.iter().all(|row| row.failed == 0))
             }
             Mode::Scale(options) => {
                 let report = self.report((scale::ROUNDS, scale::SECONDS), |_, _| {

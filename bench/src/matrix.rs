@@ -46,6 +46,25 @@ pub fn quick() -> Vec<Cell> {
     cells
 }
 
+/// The requests that share statements or commits.
+pub fn unshared() -> Vec<Cell> {
+    let shared = [
+        Workload::Point,
+        Workload::List20,
+        Workload::Create,
+        Workload::Complete,
+    ];
+    let mut cells = Vec::new();
+    for (connections, latency_ms) in [(16, 0), (64, 0), (64, 10)] {
+        cells.extend(shared.map(|workload| Cell {
+            latency_ms,
+            ..cell(workload, Engine::Postgres, connections)
+        }));
+    }
+    cells.push(cell(Workload::Create, Engine::Sqlite, 64));
+    cells
+}
+
 pub fn full() -> Vec<Cell> {
     let mut cells = Vec::new();
     for connections in [1, 16, 64, 256] {

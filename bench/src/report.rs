@@ -203,8 +203,8 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 impl Report<Vec<Comparison>> {
-    pub fn markdown(&self, baseline: &str) -> String {
-        let mut text = self.head("Comparison of two programs") + &self.rounds();
+    pub fn markdown(&self, title: &str, baseline: &str) -> String {
+        let mut text = self.head(title) + &self.rounds();
         text += &format!(" The baseline is {baseline}.");
         if self.result.iter().any(|row| row.latency.is_some()) {
             text += " p99 is in microseconds, of both at the same rate: 70 % of what the slower one reached.";

@@ -17,12 +17,4 @@ impl Dialect {
             Self::Sqlite => format!("SELECT value FROM json_each(${position})"),
         }
     }
-
-    /// What follows a bound priority so that it compares with the column.
-    pub fn priority_cast(self) -> &'static str {
-        match self {
-            Self::Postgres => "::text::prioritylevel",
-            Self::Sqlite => "",
-        }
-    }
 }

@@ -45,10 +45,7 @@ pub struct TaskSlice {
 
 /// The query of a page without a search: the condition, then the limit and the offset.
 ///
-/// Where these two are arguments, they are the results of subqueries, so that PostgreSQL does not see
-/// them when it plans. Otherwise plans for the present arguments look cheaper than the plan for any,
-/// and it makes one for each query; see [`Batched::several`]. The index is the way for every user
-/// and every limit.
+/// Where there are arguments in these, they are the results of subqueries; see [`Condition::value`].
 macro_rules! page {
     (where: $condition:literal, limit: $limit:literal, offset: $offset:literal) => {
         concat!(
@@ -69,7 +66,7 @@ macro_rules! page {
 /// A page without filters.
 static PAGE: Batched = Batched {
     single: Sql::Common(page!(
-        where: "user_id = $1",
+        where: "user_id = (SELECT CAST($1 AS text))",
         limit: "(SELECT CAST($2 AS bigint))",
         offset: "(SELECT CAST($3 AS bigint))"
     )),
@@ -178,7 +175,7 @@ impl Store {
         search: Option<&Search>,
     ) -> Condition<'a> {
         let dialect = self.dialect();
-        let mut condition = Condition::new(user, filter, dialect);
+        let mut condition = Condition::new(user, filter, dialect, search.is_some());
         if let Some(search) = search {
             search.restrict(&mut condition, dialect);
         }
@@ -202,8 +199,8 @@ fn page_query(
     limit: i64,
     offset: i64,
 ) -> (Sql, Vec<Arg<'_>>) {
-    let limit = condition.bind(limit);
-    let offset = condition.bind(offset);
+    let limit = condition.value(limit, "bigint");
+    let offset = condition.value(offset, "bigint");
     let condition_text = condition.text;
     let sql = if is_search {
         Sql::Unprepared(
@@ -214,7 +211,7 @@ fn page_query(
                     task_columns!(),
                     ", (SELECT count(*) FROM found) AS total
                      FROM tasks WHERE id IN (SELECT id FROM found
-                         ORDER BY created_at DESC, id DESC LIMIT ${limit} OFFSET ${offset})
+                         ORDER BY created_at DESC, id DESC LIMIT {limit} OFFSET {offset})
                      ORDER BY created_at DESC, id DESC"
                 ),
                 condition = condition_text,
@@ -226,11 +223,7 @@ fn page_query(
     } else {
         Sql::Built(
             format!(
-                page!(
-                    where: "{condition}",
-                    limit: "(SELECT CAST(${limit} AS bigint))",
-                    offset: "(SELECT CAST(${offset} AS bigint))"
-                ),
+                page!(where: "{condition}", limit: "{limit}", offset: "{offset}"),
                 condition = condition_text,
                 limit = limit,
                 offset = offset,
@@ -254,17 +247,11 @@ fn slice_query(
         condition.and("typeof(created_at) = 'integer'");
     }
     if let Some(position) = after {
-        let created_at = condition.bind(position.created_at);
-        let id = condition.bind(position.id);
-        condition.and(&format!("(created_at, id) < (${created_at}, ${id})"));
+        let created_at = condition.value(position.created_at, "timestamptz");
+        let id = condition.value(position.id, "bigint");
+        condition.and(&format!("(created_at, id) < ({created_at}, {id})"));
     }
-    let limit = condition.bind(limit);
-    let limit = if is_search {
-        format!("${limit}")
-    } else {
-        // As in `page!`.
-        format!("(SELECT CAST(${limit} AS bigint))")
-    };
+    let limit = condition.value(limit, "bigint");
     let text = format!(
         concat!(
             "SELECT ",
