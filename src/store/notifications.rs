@@ -21,13 +21,14 @@ record! {
     }
 }
 
-/// Triggers keep the count of unread ones: see the migration `reminders`.
+/// Triggers keep the count of unread ones: see the migration `reminders`. PostgreSQL makes one plan for
+/// all users and limits, as for lists of tasks (`Condition::value`).
 static LIST: Sql = Sql::Common(concat!(
     "SELECT ",
     notification_columns!(),
     ", COALESCE((SELECT unread FROM todoctl_unread WHERE user_id = $1), 0) AS unread
-     FROM notifications WHERE user_id = $1
-     ORDER BY created_at DESC, id DESC LIMIT $2"
+     FROM notifications WHERE user_id = (SELECT CAST($1 AS text))
+     ORDER BY created_at DESC, id DESC LIMIT (SELECT CAST($2 AS bigint))"
 ));
 
 static MARK_READ: Sql = Sql::Common(concat!(

@@ -159,10 +159,13 @@ async fn limits_that_end_questions(#[case] setting: &str, #[case] delay: Duratio
         let shown = remedy.replace("\\\"", "\"");
         assert!(shown.contains(&reset), "{check:#}");
     }
-    report.says("database.timeouts", "warn", "RESET");
-    let remedy = report.check("database.timeouts")["remedy"]
-        .as_str()
-        .unwrap();
+    // Where the limit has ended the first question, the others are not asked.
+    let ended = checks.iter().find(|check| check["outcome"] == "fail");
+    if ended.is_none() {
+        report.says("database.timeouts", "warn", "RESET");
+    }
+    let told = ended.unwrap_or_else(|| report.check("database.timeouts"));
+    let remedy = told["remedy"].as_str().unwrap();
     let typed = scene.type_in(remedy);
     assert!(typed.status.success(), "{remedy}");
     let report = scene.doctor("database.timeouts");

@@ -107,7 +107,14 @@ async fn a_list_is_not_planned_each_time() {
              FROM generate_series(1, 20000) AS n",
         )
         .await;
-    world.database.execute("ANALYZE tasks").await;
+    world
+        .database
+        .execute(
+            "INSERT INTO notifications (user_id, task_id, type, message)
+             SELECT user_id, id, 'reminder', 'due' FROM tasks",
+        )
+        .await;
+    world.database.execute("ANALYZE").await;
     let user = UserId::new("1").unwrap();
     let all = TaskFilter::default();
     let day = NaiveDate::from_ymd_opt(2026, 11, 1).unwrap();
@@ -129,11 +136,14 @@ async fn a_list_is_not_planned_each_time() {
         .await
         .unwrap();
     let next = latest(&world).await;
+    store.notifications(&user, 5).await.unwrap();
+    let notifications = latest(&world).await;
     for (text, arguments) in [
         (page, "'1', 60, 20"),
         (filtered, "'1', 'High', FALSE, now(), now(), 20, 0"),
         (first, "'1', 21"),
         (next, "'1', now(), 7, 21"),
+        (notifications, "'1', 5"),
     ] {
         let made = plans_for_arguments(&world, &text, arguments).await;
         assert_eq!(made, 5, "{text}");
