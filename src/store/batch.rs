@@ -21,7 +21,7 @@
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
 //! more than the pool has. A few requests wait for others before they use one more, for a millisecond
 //! at most. If no connection becomes free within the usual time, one more is used than should be: a
-//! statement may be waiting for a lock.
+//! statement may be waiting for a lock, or all are on the way to a distant database.
 //!
 //! **What holds for a request** is the same as if it had run alone:
 //!

@@ -80,6 +80,7 @@ impl Line {
                 }
                 state.width.patience()
             };
+            // They have waited long enough for others, and wait for a connection.
             if time_passes.is_elapsed() {
                 time_passes.as_mut().reset((begun + patience).into());
             }

@@ -91,8 +91,8 @@ async fn a_shared_statement_is_not_planned_each_time() {
     }
 }
 
-/// A plan for a limit that is known looks cheaper, and so does one for a user who is known not to be
-/// that with most of the tasks, but the one for any is the same.
+/// A plan for a limit that is known looks cheaper, and so does one for a user who is known not to have
+/// most of the tasks, but the plan for any limit and user is the same.
 #[tokio::test]
 async fn a_list_is_not_planned_each_time() {
     let world = World::new(Postgres).await;
